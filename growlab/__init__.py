@@ -1,0 +1,31 @@
+"""Growlab: neural networks that grow while they learn.
+
+The public names below are loaded when they are first used, so that
+``import growlab`` costs next to nothing beyond PyTorch itself.
+"""
+
+from importlib import import_module
+
+_HOME = {
+    "data": ["load_data"],
+    "models": ["mlp", "vgg5", "vgg16", "mobilenet", "parameter_count"],
+    "units": ["units", "Unit", "Edit"],
+    "plans": ["GrowthPlan", "Candidate", "propose", "apply"],
+    "similarity": ["cosine_map", "mean_cosine", "twin_angle"],
+    "training": ["train", "evaluate", "Growth", "History", "save", "load"],
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = sorted(_MODULE_OF)
+
+
+def __getattr__(name):
+    if name not in _MODULE_OF:
+        raise AttributeError(f"growlab has no {name!r}; it has {', '.join(__all__)}")
+    value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return [*globals(), *__all__]

@@ -1,0 +1,91 @@
+"""The networks of the course: plain ``nn.Sequential`` built from a list of widths.
+
+Nothing here knows that networks can grow. That is the point: growing needs no special layers
+(notebooks 00 and 02). The convolutions have no bias, since batch normalisation follows them.
+"""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+VGG16_BLOCKS = (2, 2, 3, 3, 3)  # convolutions per block; a max-pooling ends each block
+MOBILENET_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)  # of the 13 depthwise convolutions, for 32x32 pictures
+
+
+def mlp(widths: Sequence[int], activation=nn.ReLU) -> nn.Sequential:
+    """Fully connected network; ``widths`` = [inputs, hidden, …, classes], e.g. [64, 16, 16, 10] for the digits.
+
+    Takes pictures ``(N, C, H, W)`` with C·H·W = ``widths[0]``, or vectors, and returns logits ``(N, classes)``.
+    """
+    if len(widths) < 2:
+        raise ValueError(f"mlp needs at least [inputs, classes], got {list(widths)}")
+    _check_widths(widths)
+    layers = [nn.Flatten()]
+    for inputs, outputs in zip(widths, widths[1:]):
+        layers += [nn.Linear(inputs, outputs), activation()]
+    return nn.Sequential(*layers[:-1])
+
+
+def vgg5(width=4, classes=10, channels=3) -> nn.Sequential:
+    """The shallow sibling of VGG16 for quick runs: four times conv3x3, batch norm, ReLU, max-pool; linear read-out.
+
+    ``width`` is one number or a list of four. Pictures must be at least 16x16.
+    """
+    return _vgg((1, 1, 1, 1), width, classes, channels)
+
+
+def vgg16(width=16, classes=10, channels=3) -> nn.Sequential:
+    """VGG16 with batch norm and one linear read-out (the paper's §4.1): 28,666 parameters at width 16.
+
+    ``width`` is one number or a list of thirteen. Pictures must be at least 32x32.
+    """
+    return _vgg(VGG16_BLOCKS, width, classes, channels)
+
+
+def mobilenet(width=32, classes=10, channels=3) -> nn.Sequential:
+    """MobileNetV1 (the paper's §4.1): a convolution, then 13 pairs of depthwise and pointwise ones.
+
+    ``width`` is one number or a list of fourteen: the first convolution and the 13 pointwise ones.
+    19,978 parameters at width 32.
+    """
+    first, *rest = _widths(width, 1 + len(MOBILENET_STRIDES))
+    layers = _conv(channels, first, 3)
+    for stride, inputs, outputs in zip(MOBILENET_STRIDES, [first, *rest], rest):
+        layers += _conv(inputs, inputs, 3, stride, groups=inputs) + _conv(inputs, outputs, 1)
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(rest[-1], classes))
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of parameters; buffers such as running means are none."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def _vgg(blocks, width, classes, channels):
+    widths = iter(_widths(width, sum(blocks)))
+    layers, inputs = [], channels
+    for convolutions in blocks:
+        for _ in range(convolutions):
+            outputs = next(widths)
+            layers += _conv(inputs, outputs, 3)
+            inputs = outputs
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes))
+
+
+def _conv(inputs, outputs, kernel, stride=1, groups=1):
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+def _widths(width, layers):
+    widths = [width] * layers if isinstance(width, int) else list(width)
+    if len(widths) != layers:
+        raise ValueError(f"width must be one number or a list of {layers} (one per layer), got {len(widths)}: {widths}")
+    _check_widths(widths)
+    return widths
+
+
+def _check_widths(widths):
+    for width in widths:
+        if not isinstance(width, int) or width < 1:
+            raise ValueError(f"every width must be a whole number of at least 1, got {width!r} in {list(widths)}")

@@ -1,0 +1,246 @@
+"""Growth plans: which neurons a network would gain, decided before anything changes.
+
+A method of growth *proposes* candidates with scores; a plan keeps the best within a budget; ``apply`` builds
+exactly those. Methods differ only in what they propose (flow: units, **propose, plan, apply**, train; notebooks
+01 to 03).
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from math import prod
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from .surgery import widen
+from .units import Edit, Unit, named_tensors, units
+
+METHODS = {  # name -> module and function; anything with the same signature can be passed instead of a name
+    "random": ("random_growth", "fresh"),
+    "net2net": ("random_growth", "net2net"),
+}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One possible new neuron of a unit.
+
+    ``parent`` is the neuron that it continues (index before growth), None for a fresh one. ``values`` gives its
+    rows and columns by edit, each for the *old* shape of the other axes: for a child the difference to the parent
+    (which moves the other way), for a fresh neuron the values themselves. Higher scores are better.
+    """
+
+    unit: str
+    parent: int | None = None
+    score: float = 0.0
+    values: dict[Edit, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def kind(self) -> str:
+        return "fresh" if self.parent is None else "split" if self.values else "copy"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What a weight costs: its shape, how often a picture uses it, and which of its axes follow which unit."""
+
+    shape: tuple[int, ...]
+    positions: int | None  # None: not measured
+    grows: tuple[tuple[int, str, int], ...]  # (axis, unit, entries per neuron)
+
+    def size(self, added: Counter) -> int:
+        shape = list(self.shape)
+        for axis, unit, repeat in self.grows:
+            shape[axis] += repeat * added[unit]
+        return prod(shape)
+
+
+@dataclass(frozen=True)
+class GrowthPlan:
+    """Candidates for a model with these ``widths`` (neurons by unit, before growth), best first."""
+
+    method: str
+    widths: dict[str, int]
+    candidates: tuple[Candidate, ...]
+    costs: tuple[Layer, ...] = field(default=(), repr=False)
+
+    @property
+    def neurons(self) -> int:
+        """How many neurons the plan adds."""
+        return len(self.candidates)
+
+    @property
+    def widths_after(self) -> dict[str, int]:
+        added = self._added(self.neurons)
+        return {unit: width + added[unit] for unit, width in self.widths.items()}
+
+    @property
+    def parameters(self) -> int:
+        """How many parameters the grown network has."""
+        return self._parameters(self.neurons)
+
+    def table(self) -> pd.DataFrame:
+        """A row per new neuron: its unit, its parent (-1: none), its kind, score, and the index it will have."""
+        index, rows = Counter(self.widths), []
+        for c in self.candidates:
+            parent = -1 if c.parent is None else c.parent
+            rows.append({"unit": c.unit, "parent": parent, "kind": c.kind, "score": c.score, "neuron": index[c.unit]})
+            index[c.unit] += 1
+        return pd.DataFrame(rows, columns=["unit", "parent", "kind", "score", "neuron"])
+
+    def within(self, rate=None, *, neurons=None, parameters=None, flops=None, per_unit=False) -> "GrowthPlan":
+        """The best candidates within one budget; give exactly one.
+
+        ``rate``: round(rate · neurons of the units that can grow), over the whole network. ``neurons``: exactly so
+        many. ``parameters``, ``flops`` (multiply-adds per picture): as many as fit if the *grown network* may have
+        so many. ``per_unit=True`` shares the number over the units in proportion to their widths.
+        """
+        given = {"rate": rate, "neurons": neurons, "parameters": parameters, "flops": flops}
+        given = {name: value for name, value in given.items() if value is not None}
+        if len(given) != 1:
+            raise ValueError(f"within takes exactly one budget (rate, neurons, parameters or flops), got {given or 'none'}")
+        ranked = replace(self, candidates=tuple(sorted(self.candidates, key=lambda c: -c.score)))
+        if rate is not None:
+            check_rate(rate)
+            neurons = round(rate * sum(self.widths.values()))
+        elif parameters is not None:
+            neurons = ranked._most_that_fits("parameters", parameters, ranked._parameters)
+        elif flops is not None:
+            neurons = ranked._most_that_fits("flops", flops, ranked._flops)
+        if not isinstance(neurons, int) or not 0 <= neurons <= self.neurons:
+            raise ValueError(
+                f"the plan has {self.neurons} candidates, {neurons} were asked for: ask for fewer, or propose more"
+            )
+        if per_unit:
+            return ranked._per_unit(neurons)
+        return replace(ranked, candidates=ranked.candidates[:neurons])
+
+    def _per_unit(self, neurons):
+        left = share_out(neurons, self.widths)
+        chosen = []
+        for candidate in self.candidates:
+            if left[candidate.unit] > 0:
+                left[candidate.unit] -= 1
+                chosen.append(candidate)
+        if any(left.values()):
+            short = {unit: missing for unit, missing in left.items() if missing}
+            raise ValueError(f"too few candidates for an equal share of every unit, missing: {short}; propose more")
+        return replace(self, candidates=tuple(chosen))
+
+    def _most_that_fits(self, name, budget, cost):
+        if not self.costs:
+            raise ValueError(f"this plan does not know its costs: make it with gl.propose to use {name}=")
+        if cost(0) > budget:
+            raise ValueError(f"{name}={budget:,} is less than the network has already ({cost(0):,})")
+        return bisect_right(range(self.neurons + 1), budget, key=cost) - 1
+
+    def _added(self, neurons):
+        return Counter(candidate.unit for candidate in self.candidates[:neurons])
+
+    def _parameters(self, neurons):
+        added = self._added(neurons)
+        return sum(layer.size(added) for layer in self.costs)
+
+    def _flops(self, neurons):
+        if any(layer.positions is None for layer in self.costs):
+            raise ValueError("flops depend on the size of the pictures: pass batches to gl.propose")
+        added = self._added(neurons)
+        return sum(layer.size(added) * layer.positions for layer in self.costs)
+
+
+def propose(method: str | Callable, model: nn.Module, batches: Iterable | None = None, **options) -> GrowthPlan:
+    """Candidates for growth with their scores; the model is left as it is.
+
+    ``method``: "random" or "net2net" (no batches needed), or your own function
+    ``(model, batches, **options) -> GrowthPlan``. ``options`` go to it. Raises ``ValueError`` for an unknown method
+    and for a model in which nothing can grow.
+    """
+    if isinstance(method, str):
+        if method not in METHODS:
+            raise ValueError(f"unknown method {method!r}: choose from {', '.join(METHODS)}, or pass your own function")
+        module, function = METHODS[method]
+        method = getattr(import_module(f".{module}", __package__), function)
+    plan = method(model, batches, **options)
+    return replace(plan, costs=_costs(model, plan, batches))
+
+
+def apply(model: nn.Module, plan: GrowthPlan, optimizer: torch.optim.Optimizer | None = None) -> GrowthPlan:
+    """Build exactly what the plan says, in place; parameters stay the same objects and the optimiser follows.
+
+    The same plan can be applied to a copy of the model (an average of its weights, say). Returns the plan. Raises
+    ``ValueError`` if the model has other widths than the plan was made for; then nothing has changed.
+    """
+    found = {unit.name: unit for unit in units(model, coupled=True)}
+    widths = {name: found[name].neurons for name in plan.widths if name in found}
+    if widths != plan.widths:
+        other = {name: (width, widths.get(name, "missing")) for name, width in plan.widths.items() if widths.get(name) != width}
+        raise ValueError(f"the plan was made for other widths; unit: (plan, model) {other}; propose again for this model")
+    new = {}
+    for candidate in plan.candidates:
+        new.setdefault(found[candidate.unit], []).append(candidate)
+    widen(model, new, optimizer)
+    return plan
+
+
+def growable(model: nn.Module, coupled: bool = False) -> list[Unit]:
+    """The units of a model for a proposal; an error with the reasons if there are none."""
+    found = units(model, coupled, explain=True)
+    usable = [unit for unit in found if not unit.frozen and (coupled or len(unit.layers) == 1)]
+    if not usable:
+        reasons = "; ".join(f"{unit.name}: {unit.frozen or 'several producers (coupled=True)'}" for unit in found)
+        raise ValueError(f"nothing can grow in this {type(model).__name__}: {reasons or 'it has no layers with channels'}")
+    return usable
+
+
+def check_rate(rate: float) -> None:
+    if not 0 < rate <= 1:
+        raise ValueError(f"growth rate must be in (0, 1], got {rate}: 0.35 adds 35 % of the neurons")
+
+
+def share_out(total: int, widths: dict[str, int]) -> dict[str, int]:
+    """Share ``total`` over units in proportion to their widths, exactly: largest remainders, ties in order."""
+    exact = {unit: total * width / sum(widths.values()) for unit, width in widths.items()}
+    shares = {unit: int(quota) for unit, quota in exact.items()}
+    by_remainder = sorted(exact, key=lambda unit: shares[unit] - exact[unit])
+    for unit in by_remainder[: total - sum(shares.values())]:
+        shares[unit] += 1
+    return shares
+
+
+def _costs(model, plan, batches):
+    grows = {}
+    for unit in units(model, coupled=True):
+        if unit.name in plan.widths:
+            for edit in unit.edits:
+                grows.setdefault(edit.tensor, []).append((edit.axis, unit.name, edit.repeat))
+    positions = _positions(model, batches) if batches is not None else {}
+    return tuple(
+        Layer(tuple(p.shape), positions.get(name, 0 if p.dim() < 2 or batches is not None else None), tuple(grows.get(name, ())))
+        for name, p in model.named_parameters()
+    )
+
+
+@torch.no_grad()
+def _positions(model, batches):
+    """How often one picture uses each weight: the number of positions in the layer's output."""
+    found, handles, training = {}, [], model.training
+    for name, module in model.named_modules():
+        if hasattr(module, "weight") and (hasattr(module, "in_channels") or hasattr(module, "in_features")):
+            channels = getattr(module, "out_channels", None) or module.out_features
+
+            def note(module, inputs, output, name=name, channels=channels):
+                found[f"{name}.weight"] = found.get(f"{name}.weight", 0) + output[0].numel() // channels
+
+            handles.append(module.register_forward_hook(note))
+    try:
+        images, _ = next(iter(batches))
+        model.eval()(images[:1])
+    finally:
+        model.train(training)
+        for handle in handles:
+            handle.remove()
+    return found
