@@ -6,17 +6,19 @@ The public names below are loaded when they are first used, so that
 
 from importlib import import_module
 
+from .units import units  # at once: imported later, the module of this name would hide the function
+
 _HOME = {
     "data": ["load_data"],
     "models": ["mlp", "vgg5", "vgg16", "mobilenet", "parameter_count"],
-    "units": ["units", "Unit", "Edit"],
+    "units": ["Unit", "Edit"],
     "plans": ["GrowthPlan", "Candidate", "propose", "apply"],
     "similarity": ["cosine_map", "mean_cosine", "twin_angle"],
     "training": ["train", "evaluate", "Growth", "History", "save", "load"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)
+__all__ = sorted([*_MODULE_OF, "units"])
 
 
 def __getattr__(name):

@@ -6,6 +6,7 @@ Nothing here knows that networks can grow. That is the point: growing needs no s
 
 from collections.abc import Sequence
 
+import torch
 from torch import nn
 
 VGG16_BLOCKS = (2, 2, 3, 3, 3)  # convolutions per block; a max-pooling ends each block
@@ -89,3 +90,32 @@ def _check_widths(widths):
     for width in widths:
         if not isinstance(width, int) or width < 1:
             raise ValueError(f"every width must be a whole number of at least 1, got {width!r} in {list(widths)}")
+
+
+def recipe(model: nn.Module) -> dict | None:
+    """Name and widths of one of the networks above, whatever its widths are by now; None for any other model."""
+    widths = [m.out_channels for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == 1]
+    dense = [m for m in model.modules() if isinstance(m, nn.Linear)]
+    channels = next((m.in_channels for m in model.modules() if isinstance(m, nn.Conv2d)), 0)
+    for name in BUILDERS if dense else ():
+        made = {"width": widths, "classes": dense[-1].out_features, "channels": channels}
+        if name == "mlp":
+            made = {"widths": [dense[0].in_features, *(layer.out_features for layer in dense)]}
+        try:
+            with torch.device("meta"):
+                same = repr(build(name, **made)) == repr(model)
+        except ValueError:
+            continue
+        if same:
+            return {"name": name, **made}
+    return None
+
+
+def build(name: str, **made) -> nn.Sequential:
+    """One of the networks above by name."""
+    if name not in BUILDERS:
+        raise ValueError(f"unknown model {name!r}: choose from {', '.join(BUILDERS)}")
+    return BUILDERS[name](**made)
+
+
+BUILDERS = {"mlp": mlp, "vgg5": vgg5, "vgg16": vgg16, "mobilenet": mobilenet}

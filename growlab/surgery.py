@@ -1,6 +1,6 @@
 """``widen``: the only code that changes shapes. Weights, statistics and optimiser state grow together.
 
-Every tensor is one ``index_select`` times a factor, plus the rows of fresh neurons. Parameters keep their
+Every tensor is its old entries, some of them repeated and multiplied by a factor, plus those of fresh neurons. Parameters keep their
 identity (``Tensor.set_``), so optimisers, hooks and graphs that are still alive stay valid; all new tensors are
 computed before the first one is put in place, so an error leaves the model whole. Notebook 01 builds the case of
 two linear layers by hand.
@@ -118,18 +118,22 @@ def _grow_state(key, value, parameter, todo, neurons):
 
 
 def _select(tensor, edit, count, index, factor):
-    """Repeat a unit's entries along one axis: ``index_select`` times ``factor``, the other entries untouched."""
-    axis, length = edit.axis, count * edit.repeat
-    before = tensor.narrow(axis, 0, edit.offset)
-    after = tensor.narrow(axis, edit.offset + length, tensor.shape[axis] - edit.offset - length)
-    own = tensor.narrow(axis, edit.offset, length).unflatten(axis, (count, edit.repeat))
-    factor = factor.to(tensor).reshape(-1, *[1] * (own.dim() - axis - 1))
-    own = own.index_select(axis, index.to(tensor.device)).mul_(factor).flatten(axis, axis + 1)
-    return torch.cat([before, own, after], axis) if before.numel() or after.numel() else own
+    """Repeat a unit's entries along one axis, new ones behind the old, and multiply each by its ``factor``."""
+    axis, end = edit.axis, edit.offset + count * edit.repeat
+    own = tensor.narrow(axis, edit.offset, end - edit.offset).unflatten(axis, (count, edit.repeat))
+    born = own.index_select(axis, index[count:].to(tensor.device)).flatten(axis, axis + 1)
+    result = torch.cat([tensor.narrow(axis, 0, end), born, tensor.narrow(axis, end, tensor.shape[axis] - end)], axis)
+    scaled = (factor != 1).nonzero().flatten()  # few: to multiply everything would cost as much as the copy
+    if len(scaled):
+        grown = result.narrow(axis, edit.offset, len(index) * edit.repeat).unflatten(axis, (len(index), edit.repeat))
+        factor = factor[scaled].to(tensor).reshape(-1, *[1] * (grown.dim() - axis - 1))
+        scaled = scaled.to(tensor.device)
+        grown.index_copy_(axis, scaled, grown.index_select(axis, scaled).mul_(factor))
+    return result
 
 
 def _restore_format(new, old):
-    """``index_select`` drops channels_last."""
+    """Indexing drops channels_last."""
     if old.dim() == 4 and old.is_contiguous(memory_format=torch.channels_last):
         return new.contiguous(memory_format=torch.channels_last)
     return new.contiguous()

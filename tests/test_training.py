@@ -1,0 +1,313 @@
+"""Schedules, the history, and runs that lose nothing."""
+
+import copy
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from torch import nn
+
+import growlab as gl
+from growlab import training
+from growlab.data import Data, Split
+from growlab.training import learning_rate, write_atomically
+
+
+def tiny_data(n=256, size=16):
+    """Two-class pictures that a small network learns in seconds: bright on the left, or on the right."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 120, (n, 3, size, size), generator=generator)
+    labels = torch.randint(2, (n,), generator=generator)
+    for image, label in zip(images, labels):
+        image[:, :, label * size // 2 : (label + 1) * size // 2] += 100
+    images, classes = images.to(torch.uint8), ("left", "right")
+    mean, std = images.float().mean((0, 2, 3)), images.float().std((0, 2, 3))
+    cut = {"train": slice(0, n // 2), "val": slice(n // 2, 3 * n // 4), "test": slice(3 * n // 4, n)}
+    return Data("tiny", classes, {s: Split(images[c], labels[c], classes, mean, std, shift=2) for s, c in cut.items()})
+
+
+def small_net(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(*list(gl.vgg5(4, classes=2))[:-1], nn.Dropout(0.2), nn.Linear(4, 2))  # dropout: more randomness
+
+
+def settings(**changes):
+    return {"epochs": 4, "growth": gl.Growth("net2net", every=1), "batch_size": 32, "lr": 0.05, "progress": False} | changes
+
+
+def same_weights(a, b):
+    a, b = a.state_dict(), b.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def without_seconds(history):
+    rows = [{k: v for k, v in row.items() if k != "seconds"} for row in history.epochs + history.growths]
+    return json.dumps([rows, history.similarity, history.result])
+
+
+@pytest.fixture(scope="module")
+def data():
+    return tiny_data()
+
+
+def test_a_network_learns_and_grows_on_schedule(data):
+    model = small_net()
+    history = gl.train(model, data, **settings(epochs=6, growth=gl.Growth("random", 0.5, every=2)))
+    assert [event["epoch"] for event in history.growths] == [2, 4]
+    assert [sum(row["widths"].values()) for row in history.epochs] == [16, 16, 24, 24, 36, 36]
+    assert [row["parameters"] for row in history.epochs][-1] == gl.parameter_count(model) == history.result["parameters"]
+    assert history.result["test_accuracy"] == gl.evaluate(model, data.test) > 0.9  # chance is 0.5
+    assert list(history.table()["epoch"]) == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_record_holds_the_similarity_of_every_layer_before_and_after_growth_and_at_the_end(data):
+    history = gl.train(small_net(), data, **settings())
+    moments = [(note["epoch"], note["when"]) for note in history.similarity]
+    assert moments == [(e, w) for e in (1, 2, 3) for w in ("before growth", "after growth")] + [(4, "end")]
+    for note, event in zip(history.similarity[1::2], history.growths):
+        for unit, layer in note["layers"].items():
+            assert layer["neurons"] == event["widths"][unit]
+            assert sum(layer["histogram"]) == layer["neurons"] * (layer["neurons"] - 1) // 2
+    first = next(iter(history.growths))["new"]
+    just_grown = history.similarity[1]["layers"]
+    assert all(just_grown[unit]["twin_angle"] < 1e-3 for unit in set(first["unit"]))  # copies, to rounding
+    assert any(layer["twin_angle"] > 1e-3 for layer in history.similarity[-1]["layers"].values() if "twin_angle" in layer)
+
+
+def test_history_survives_json(data, tmp_path):
+    history = gl.train(small_net(), data, **settings(), folder=tmp_path)
+    assert gl.History.load(tmp_path / "record.json") == history
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_a_stopped_run_goes_on_and_ends_bit_equal(data, tmp_path, monkeypatch, stop):
+    whole = small_net()
+    expected = gl.train(whole, data, **settings())
+
+    model, real = small_net(), training._train_epoch
+    calls = []
+
+    def stop_in_the_middle(model, batches, *rest):
+        calls.append(1)
+        if len(calls) == stop + 1:
+            real(model, list(batches)[:2], *rest)  # half an epoch is lost
+            raise KeyboardInterrupt
+        return real(model, batches, *rest)
+
+    monkeypatch.setattr(training, "_train_epoch", stop_in_the_middle)
+    with pytest.raises(KeyboardInterrupt):
+        gl.train(model, data, **settings(), folder=tmp_path)
+    monkeypatch.undo()
+
+    other = small_net(seed=9)  # a fresh process would pass a fresh network
+    again = gl.train(other, data, **settings(), folder=tmp_path)
+    assert same_weights(whole, other) and without_seconds(again) == without_seconds(expected)
+
+
+def test_the_same_cell_run_again_after_stop_goes_on_with_the_same_model_object(data, tmp_path, monkeypatch):
+    whole, model, real = gl.vgg5(4, classes=2), None, training._train_epoch
+    model = copy.deepcopy(whole)
+    gl.train(whole, data, **settings())
+
+    def stop_in_the_third_epoch(model, batches, *rest):
+        if gl.parameter_count(model) > 900:
+            raise KeyboardInterrupt
+        return real(model, batches, *rest)
+
+    monkeypatch.setattr(training, "_train_epoch", stop_in_the_third_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        gl.train(model, data, **settings(), folder=tmp_path)
+    monkeypatch.undo()
+    gl.train(model, data, **settings(), folder=tmp_path)
+    assert same_weights(whole, model)
+
+
+RUN = """
+import sys; sys.path.insert(0, {tests!r})
+import torch; torch.set_num_threads({threads})
+from test_training import *
+gl.train(small_net(), tiny_data(), **settings(epochs=12, growth=gl.Growth("net2net", at=(3, 6, 9))), folder={folder!r})
+"""
+
+
+def start(folder, threads=1):
+    script = RUN.format(tests=os.path.dirname(__file__), folder=str(folder), threads=threads)
+    return subprocess.Popen([sys.executable, "-c", script])
+
+
+def test_kill_9_loses_nothing_and_the_run_keeps_its_number_of_threads(tmp_path):
+    assert start(tmp_path / "whole").wait() == 0
+    process = start(tmp_path / "killed")
+    checkpoint = tmp_path / "killed" / "checkpoint.pt"
+    deadline = time.monotonic() + 120
+    while not (checkpoint.exists() and len(training._read(checkpoint)["history"]["epochs"]) >= 4):
+        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "killed" / "record.json").exists()
+    assert start(tmp_path / "killed", threads=2).wait() == 0  # resumed under two threads, it takes its own one again
+    whole, killed = (gl.History.load(tmp_path / name / "record.json") for name in ("whole", "killed"))
+    assert without_seconds(whole) == without_seconds(killed) and killed.environment["threads"] == 1
+    a, b = (training._read(tmp_path / name / "checkpoint.pt") for name in ("whole", "killed"))
+    assert all(torch.equal(a["model"][key], b["model"][key]) for key in a["model"])
+
+
+def test_another_seed_is_another_run(data):
+    assert without_seconds(gl.train(small_net(), data, **settings())) != without_seconds(
+        gl.train(small_net(), data, **settings(seed=1))
+    )
+
+
+def test_a_finished_run_is_not_run_again(data, tmp_path, monkeypatch):
+    model = small_net()
+    first = gl.train(model, data, **settings(), folder=tmp_path)
+    monkeypatch.setattr(training, "_train_epoch", lambda *_: pytest.fail("it trained again"))
+    other = small_net(seed=5)
+    assert gl.train(other, data, **settings(), folder=tmp_path) == first and same_weights(model, other)
+
+
+def test_a_folder_with_another_run_is_refused(data, tmp_path):
+    gl.train(small_net(), data, **settings(), folder=tmp_path)
+    with pytest.raises(ValueError, match=r"other settings.*'lr': \(0.05, 0.01\).*another folder"):
+        gl.train(small_net(), data, **settings(lr=0.01), folder=tmp_path)
+
+
+def test_growing_with_momentum_trains_exactly_as_without_growth_when_fresh_neurons_stay_silent(data):
+    """With outgoing weights at zero and frozen there, a grown run is the run that never grew."""
+    plain, grown = small_net().double(), small_net().double()
+    x, y = next(iter(data.batches("train", 64, seed=0)))
+    for model in (plain, grown):
+        optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+        model.eval()
+        for step in range(4):
+            if model is grown and step == 2:
+                gl.apply(model, gl.propose("random", model), optimizer)
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(x.double()), y).backward()
+            if model is grown and step >= 2:
+                model[-1].weight.grad[:, 4:] = 0
+                for layer in (4, 8, 12):
+                    model[layer].weight.grad[:, 4:] = 0
+            optimizer.step()
+    torch.testing.assert_close(plain(x.double()), grown(x.double()), rtol=0, atol=1e-12)
+
+
+# Schedules
+
+
+def test_learning_rates():
+    assert [learning_rate("cosine", e, 10) for e in (0, 5, 10)] == pytest.approx([1, 0.5, 0])
+    assert [learning_rate("constant_then_cosine", e, 10) for e in (0, 4, 7, 10)] == pytest.approx([1, 1, 0.5, 0])
+    restarts = [learning_rate("restarts", e, 10, (4, 6)) for e in (0, 2, 3.999, 4, 5, 6, 8, 10)]
+    assert restarts == pytest.approx([1, 0.5, 0, 1, 0.5, 1, 0.5, 0], abs=1e-5)
+    assert learning_rate("cosine", 200, 250) == pytest.approx(0.0955, abs=1e-3)  # the paper's last growth
+
+
+def test_growth_epochs():
+    assert gl.Growth(every=50).epochs(250) == (50, 100, 150, 200)
+    assert gl.Growth(at=(3, 1, 3)).epochs(4) == (1, 3)
+    assert gl.Growth(every=5).epochs(5) == ()
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: gl.Growth("random"), "either every= or at="), (lambda: gl.Growth(every=2, at=(3,)), "either every= or at="),
+    (lambda: gl.Growth(every=0), "at least 1 epoch, got 0"), (lambda: gl.Growth(at=(0, 2)).epochs(5), "within 1 … 4"),
+    (lambda: gl.Growth(at=(5,)).epochs(5), "within 1 … 4"), (lambda: learning_rate("linear", 0, 5), "choose from cosine"),
+])  # fmt: skip
+def test_impossible_schedules_say_why(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_unknown_precision_and_exploding_loss_are_named(data):
+    with pytest.raises(ValueError, match="unknown precision 'float8': choose from float32, bfloat16"):
+        gl.train(small_net(), data, **settings(precision="float8"))
+    with pytest.raises(FloatingPointError, match="lower lr"):
+        gl.train(small_net(), data, **settings(lr=1e30))
+
+
+def test_bfloat16_trains_and_differs(data):
+    plain, low = (gl.train(small_net(), data, **settings(precision=p)) for p in ("float32", "bfloat16"))
+    assert math.isfinite(low.epochs[-1]["loss"]) and low.epochs[-1]["loss"] != plain.epochs[-1]["loss"]
+
+
+def test_evaluate_leaves_the_mode_alone(data):
+    model = small_net().train()
+    gl.evaluate(model, data.val)
+    assert model.training and model[1].num_batches_tracked == 0
+
+
+# Files
+
+
+@pytest.mark.parametrize("make", [
+    lambda: gl.mlp([12, 5, 4]), lambda: gl.vgg5([4, 5, 6, 7], classes=3), lambda: gl.vgg16(4, channels=1),
+    lambda: gl.mobilenet(8),
+])  # fmt: skip
+def test_save_and_load_bring_back_grown_shapes(make, tmp_path):
+    model = make()
+    gl.apply(model, gl.propose("random", model).within(rate=0.35))
+    gl.save(tmp_path / "model.pt", model)
+    loaded = gl.load(tmp_path / "model.pt")
+    assert same_weights(model, loaded) and repr(model) == repr(loaded)
+
+
+def test_your_own_model_comes_back_by_growing_a_fresh_one(tmp_path):
+    model = small_net()
+    gl.apply(model, gl.propose("net2net", model).within(rate=0.35))
+    gl.save(tmp_path / "model.pt", model)
+    with pytest.raises(ValueError, match=r"pass a fresh one, load\(path, model=…\)"):
+        gl.load(tmp_path / "model.pt")
+    assert same_weights(model, gl.load(tmp_path / "model.pt", model=small_net(seed=3)))
+
+
+@pytest.mark.parametrize("other", [lambda: gl.mlp([64, 5, 4]), lambda: gl.vgg5(16), lambda: gl.vgg5(4, classes=7)])
+def test_a_checkpoint_of_another_architecture_is_refused(other, tmp_path):
+    gl.save(tmp_path / "model.pt", gl.vgg5(8))
+    with pytest.raises(ValueError, match="another architecture"):
+        gl.load(tmp_path / "model.pt", model=other())
+
+
+def test_a_file_that_is_no_checkpoint_is_named_and_no_code_in_it_runs(tmp_path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(tmp_path / "broken-in"),)
+
+    (tmp_path / "evil.pt").write_bytes(pickle.dumps(Evil()))
+    (tmp_path / "short.pt").write_bytes(b"PK")
+    for name in ("evil.pt", "short.pt"):
+        with pytest.raises(ValueError, match=f"{name} is not a checkpoint"):
+            gl.load(tmp_path / name)
+    assert not (tmp_path / "broken-in").exists()
+    with pytest.raises(FileNotFoundError):
+        gl.load(tmp_path / "none.pt")
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path):
+    resource = pytest.importorskip("resource")  # not on Windows
+    gl.save(tmp_path / "model.pt", gl.vgg5(4))
+    old = (tmp_path / "model.pt").read_bytes()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(old) + 1000, hard))  # no file may become larger than that
+    try:
+        with pytest.raises(OSError, match="could not write .*model.pt.*what was there before is untouched"):
+            gl.save(tmp_path / "model.pt", gl.vgg5(40))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert (tmp_path / "model.pt").read_bytes() == old and os.listdir(tmp_path) == ["model.pt"]
+
+
+def test_write_atomically_replaces_whole_files(tmp_path):
+    write_atomically(tmp_path / "a", b"old")
+    write_atomically(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new" and os.listdir(tmp_path) == ["a"]
