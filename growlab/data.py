@@ -25,7 +25,7 @@ import torch.nn.functional as F
 
 STALL_SECONDS = 30  # a download is given up when the host has been silent for so long
 SUFFIXES = (".jpeg", ".jpg", ".png")
-COLUMNS = ("labels", "masks", "objects", "forms", "backgrounds")  # of a Split: one row for each picture
+COLUMNS = ("labels", "masks", "objects", "forms", "touched", "backgrounds")  # of a Split: one row for each picture
 
 
 def random_stream(seed, *purpose):
@@ -46,7 +46,8 @@ class Split:
 
     images (N, C, H, W) uint8; labels (N,) int64; classes: their names; mean, std (C,) of the *training* pictures,
     in grey levels 0..255. Critters also have masks (N, 5, H, W) and objects (N, H, W), bool; forms (N, 5), the
-    class whose form each part shows; backgrounds (N,). Elsewhere these are None.
+    class whose form each part shows, -1 where hidden; touched (N, 5) bool, the parts that an intervention changed;
+    backgrounds (N,), the class whose hue is behind. Elsewhere these are None.
     ``shift`` (pixels) and ``flip`` say what augment=True does to this data set.
     """
 
@@ -58,6 +59,7 @@ class Split:
     masks: torch.Tensor | None = None
     objects: torch.Tensor | None = None
     forms: torch.Tensor | None = None
+    touched: torch.Tensor | None = None
     backgrounds: torch.Tensor | None = None
     shift: int = 0
     flip: bool = False
@@ -67,7 +69,7 @@ class Split:
         if (images.dtype, labels.dtype) != (torch.uint8, torch.int64):
             raise TypeError(f"images must be uint8 and labels int64, got {images.dtype} and {labels.dtype}: convert them")
         if images.ndim != 4 or not images.numel():
-            raise ValueError(f"images must be (N, C, H, W) and not empty, got {tuple(images.shape)}: one picture is (1, C, H, W)")
+            raise ValueError(f"images must be (N, C, H, W), not empty, got {tuple(images.shape)}: one picture is (1, C, H, W)")
         for name in COLUMNS:
             column = getattr(self, name)
             if column is not None and len(column) != len(images):
@@ -93,7 +95,7 @@ class Split:
     def normalise(self, images):
         """uint8 (B, C, H, W) -> float32, less the training mean, over the training standard deviation, per channel."""
         mean, std = self._constants
-        return images.to(torch.float32, memory_format=torch.channels_last).sub_(mean).div_(std)
+        return images.to(torch.float32, memory_format=torch.channels_last).sub(mean).div_(std)
 
     @cached_property
     def _constants(self):  # as large as a picture: three values broadcast over channels_last take three times as long
@@ -155,7 +157,8 @@ def crop_and_flip(padded, rows, top, left, flip, shift):
 class Data:
     """A data set: its name, the names of its classes, and ``splits``, a dict of Split: train, val, test.
 
-    Critters also have hidden, swapped and backgrounds: the test pictures, each with one intervention.
+    Critters also have hidden (one part, drawn for each picture), swapped (one part shows another class's form) and
+    backgrounds (behind each is the hue of another class than its own): the test pictures with that one change.
     """
 
     name: str
@@ -240,6 +243,19 @@ def _whole(name, value, least, hint):
 # A source takes (PATH or "", root, seed), and its options by keyword; it returns the names of the classes,
 # {split: {field of Split: array}}, and what augment=True does.
 
+def _critters(path, root, seed, *, n=6000, reliability=0.6, shortcut=0.0):
+    from . import critters
+
+    _whole("n", n, 2, "at least one picture to train on and one to validate")
+
+    def draw(split, count, **how):
+        return vars(critters.draw(count, random_stream(seed, "critters", split).initial_seed(), reliability, **how))
+
+    parts = {"train": draw("train", n, shortcut=shortcut), "test": draw("test", 2000), "hidden": draw("test", 2000, hide=1),
+             "swapped": draw("test", 2000, swap=1), "backgrounds": draw("test", 2000, new_backgrounds=True)}
+    return critters.CLASSES, parts, {"shift": 2, "flip": True}  # two pixels never cut a form
+
+
 def _digits(path, root, seed):
     from sklearn.datasets import load_digits
 
@@ -315,7 +331,7 @@ def _folder(path, root, seed, *, size=32):
     if len(train) < 2:
         raise ValueError(f"{path / 'train'} has one class only, {', '.join(train)}: add a folder for a second")
     if extra := sorted(test.keys() - train.keys()):
-        raise ValueError(f"{path / 'test'} has classes that train/ lacks, {', '.join(extra)}: add them to train/ or remove them")
+        raise ValueError(f"{path / 'test'} has classes that train/ lacks, {', '.join(extra)}: add or remove them")
     number = {name: label for label, name in enumerate(train)}
     rows = [(number[name], file) for listing in (train, test) for name, files in listing.items() for file in files]
     images = _cached(path, [file for _, file in rows], size, root / "cache")
@@ -363,7 +379,7 @@ def _cached(path, files, size, cache):
             np.savez(Path(unfinished, store.name), fingerprint=fingerprint, images=images)
             os.replace(Path(unfinished, store.name), store)
     except OSError as error:
-        warnings.warn(f"{cache} cannot keep the decoded pictures ({error}): they will be decoded again next time", stacklevel=2)
+        warnings.warn(f"{cache} cannot keep the decoded pictures ({error}): the next load decodes them again", stacklevel=2)
     return images
 
 
@@ -385,6 +401,7 @@ def _decode(files, size):
 
 
 SOURCES = {
+    "critters": _critters,
     "digits": _digits,
     "cifar10": lambda path, root, seed: _cifar("CIFAR10", root),
     "cifar100": lambda path, root, seed: _cifar("CIFAR100", root),

@@ -7,6 +7,8 @@ does it by hand for two layers.
 """
 
 
+import os
+import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -14,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
+TORCH = os.path.dirname(torch.__file__)
 CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 PER_CHANNEL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.PReLU,
@@ -155,8 +158,22 @@ class _Tracer(fx.Tracer):
         return _layer_type(module) is not nn.Module or super().is_leaf_module(module, name)
 
 
-def _trace(model):
-    return _Tracer().trace(model)
+def _trace(model: nn.Module) -> fx.Graph:
+    """The graph of a model's forward; an error that says what to do if ``torch.fx`` cannot read it."""
+    if hasattr(model, "_orig_mod"):
+        raise ValueError("a compiled model cannot be read: grow model._orig_mod, then compile it again")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise ValueError("a scripted model cannot be read: grow the Python model it was made from, then script it again")
+    try:
+        return _Tracer().trace(model)
+    except Exception as error:
+        calls = traceback.extract_tb(error.__traceback__)
+        own = [call for call in calls if not call.filename.startswith((TORCH, __file__))]
+        where = f"{own[-1].filename}, line {own[-1].lineno}: {own[-1].line}" if own else "unknown line"
+        raise ValueError(
+            f"torch.fx cannot read {type(model).__name__} ({error}) at {where}. What the forward does must not depend "
+            "on values of tensors: move that part into a function under @torch.fx.wrap, or grow the submodule beneath it"
+        ) from error
 
 
 def _layer_type(module):
