@@ -91,7 +91,7 @@ def units(model: nn.Module, coupled: bool = False, explain: bool = False) -> lis
     try:
         for mode in (True, False):  # a branch on self.training must be followed whichever way it goes
             model.train(mode)
-            reader.read(_trace(model))
+            reader.read(trace(model))
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -158,7 +158,7 @@ class _Tracer(fx.Tracer):
         return _layer_type(module) is not nn.Module or super().is_leaf_module(module, name)
 
 
-def _trace(model: nn.Module) -> fx.Graph:
+def trace(model: nn.Module) -> fx.Graph:
     """The graph of a model's forward; an error that says what to do if ``torch.fx`` cannot read it."""
     if hasattr(model, "_orig_mod"):
         raise ValueError("a compiled model cannot be read: grow model._orig_mod, then compile it again")
@@ -327,7 +327,8 @@ class _Reader:
         return self.freeze(node, f"{node.name} joins it with something of another or unknown width")
 
     def concatenate(self, node, axis):
-        maps = [self.values.get(n) for n in node.args[0]] if node.args else [None]
+        listed = node.args and isinstance(node.args[0], list | tuple)
+        maps = [self.values.get(n) for n in node.args[0]] if listed else [None]
         first = maps[0]
         if all(isinstance(m, _Map) and (m.axis, m.rank) == first[1:] for m in maps):
             if axis == first.axis or first.rank is not None and axis % first.rank == first.axis:
