@@ -6,15 +6,23 @@ The public names below are loaded when they are first used, so that
 
 from importlib import import_module
 
-from .units import units  # at once: imported later, the module of this name would hide the function
+from .units import (
+    units,  # at once: imported later, the module of this name would hide the function
+)
 
 _HOME = {
     "data": ["load_data"],
     "models": ["mlp", "vgg5", "vgg16", "mobilenet", "parameter_count"],
     "units": ["Unit", "Edit"],
-    "plans": ["GrowthPlan", "Candidate", "propose", "apply"],
-    "similarity": ["cosine_map", "mean_cosine", "twin_angle"],
-    "training": ["train", "evaluate", "Growth", "History", "save", "load"],
+    "plans": ["GrowthPlan", "Candidate", "propose", "apply", "preview"],
+    "splitting": ["splitting_matrices"],
+    "similarity": [
+        "cosine_map", "mean_cosine", "twin_angle", "null_bands", "welch_bound", "effective_rank", "similarity_penalty",
+        "weight_change", "similarity_figures",
+    ],
+    "decorrelation": ["decorrelate", "refresh_statistics"],
+    "records": ["History", "save", "load"],
+    "training": ["train", "evaluate", "Growth", "learning_rate"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

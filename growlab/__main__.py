@@ -1,13 +1,12 @@
 """The command line: ``growlab run`` trains and grows a network, ``growlab doctor`` checks the machine.
 
-``python -m growlab`` is the same. Notebook 05 uses it for long runs.
+``python -m growlab`` is the same. Notebook 05 uses it for long runs. PyTorch is imported only when a command needs it,
+so that the doctor can speak where it is broken.
 """
 
 import argparse
 import sys
-
-from .plans import METHODS
-from .training import PRECISIONS, SCHEDULES
+from importlib import import_module
 
 
 def main(arguments=None) -> int:
@@ -26,15 +25,14 @@ def run(options) -> int:
     import torch
 
     from .data import load_data, random_stream
-    from .models import build, parameter_count
+    from .models import parameter_count
     from .training import Growth, train
 
     if options.threads:
         torch.set_num_threads(options.threads)
     data = load_data(options.data, limit=options.limit, device=options.device, seed=options.seed)
     torch.manual_seed(random_stream(options.seed, "initialisation").initial_seed())
-    channels = data.train.images.shape[1]
-    model = build(options.model, width=options.width, classes=len(data.classes), channels=channels)
+    model = _model(options.model, options.width, len(data.classes), data.train.images.shape[1:])
     growth = None
     if options.method != "none":
         growth = Growth(options.method, options.rate, every=options.every, at=tuple(options.at or ()))
@@ -47,6 +45,22 @@ def run(options) -> int:
     print(history.table().drop(columns=["widths", "seconds"]).to_string(index=False))
     print(f"test accuracy {history.result['test_accuracy']:.2%} with {history.result['parameters']:,} parameters")
     return 0
+
+
+def _model(name, width, classes, picture):
+    """One of the package's models by name, or what your own function returns: "package.module:function"."""
+    from .models import build
+
+    if name == "mlp":
+        return build(name, widths=[picture.numel(), width, width, classes])
+    if ":" not in name:
+        return build(name, width=width, classes=classes, channels=picture[0])
+    module, _, function = name.partition(":")
+    sys.path.insert(0, "")  # a file in this folder is a module too
+    try:
+        return getattr(import_module(module), function)()
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"cannot find {name!r} ({error}): it must be package.module:function, and callable from here") from error
 
 
 def doctor(options) -> int:
@@ -65,9 +79,9 @@ def _parser():
     one.set_defaults(command=run)
     one.add_argument("--data", default="critters", help='"critters", "digits", "cifar10", "cifar100", "folder:PATH"')
     one.add_argument("--limit", type=int, help="at most so many training pictures")
-    one.add_argument("--model", default="vgg5", help="vgg5, vgg16 or mobilenet")
+    one.add_argument("--model", default="vgg5", help="mlp, vgg5, vgg16, mobilenet, or your own package.module:function")
     one.add_argument("--width", type=int, default=16, help="channels per layer at the start")
-    one.add_argument("--method", default="random", help=f"{', '.join(METHODS)}, or none")
+    one.add_argument("--method", default="random", help="random, net2net, splitting, firefly, or none")
     one.add_argument("--rate", type=float, default=0.35, help="new neurons at each growth, as a share of the old")
     when = one.add_mutually_exclusive_group()
     when.add_argument("--every", type=int, help="grow after every so many epochs")
@@ -76,8 +90,8 @@ def _parser():
     one.add_argument("--lr", type=float, default=0.1)
     one.add_argument("--weight-decay", type=float, default=1e-4)
     one.add_argument("--batch-size", type=int, default=128)
-    one.add_argument("--schedule", choices=SCHEDULES, default="cosine", help="of the learning rate")
-    one.add_argument("--precision", choices=PRECISIONS, default="float32", help="bfloat16 is faster, with other numbers")
+    one.add_argument("--schedule", default="cosine", help="of the learning rate: cosine, restarts, constant_then_cosine")
+    one.add_argument("--precision", default="float32", help="bfloat16 is faster, with other numbers")
     one.add_argument("--device", default="cpu")
     one.add_argument("--threads", type=int, help="of the CPU; the number belongs to the run")
     one.add_argument("--seed", type=int, default=0)

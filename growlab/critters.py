@@ -1,11 +1,11 @@
 """Critters: the built-in pictures, drawn from a seed, with a mask for the whole animal and for each of its five parts.
 
-They stand at the very start of the flow (data -> model -> grow -> ...): `data.py` turns them into tensors and splits.
-Notebook 00 meets them; notebook 06 hides and swaps their parts to find out how much of the animal a network looks at.
+They stand at the start of the flow (data -> model -> units -> ...): `data.py` makes tensors and splits of them.
+Notebook 00 meets them; notebook 06 hides and swaps their parts to find out how much of an animal a network looks at.
 
-Only shape tells the class. Every part carries a *form*, a small symmetric pattern of markings, and shows its own class's
-form with probability `reliability` only: no part can be trusted alone, so it pays to look at the whole animal.
-Everything is drawn with integers from raw random bits: the same seed gives the same bytes on every machine.
+Only shape tells the class. Every part carries a *form*, a small symmetric pattern, and shows its own class's form with
+probability `reliability` only: no part can be trusted alone, so whoever wants to be sure looks at the whole animal.
+Everything is integers made of raw random bits: the same seed gives the same bytes on every machine.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ CLASSES = ("ampo", "bilu", "crem", "dovi", "ezzo", "fimp", "gron", "hoom", "ibli
 PARTS = ("head", "wing", "belly", "tail", "feet")
 SIZE = 32  # height and width of a picture, in pixels
 
-# The animals, looking to the left, in three varieties; which one says nothing about the class. A column is a part.
-# '#' skin, 'o' the room for a form (the same for all), 'y' beaks, horns and claws, 'w' and 'k' the eyes, '.' nothing.
-VARIETIES = """
+# Three varieties of animals that look to the left; which one says nothing about the class. A column is a part.
+# '#' skin, 'o' room for a form, 'y' beak, horn and claw, 'w' white of the eye, 'k' pupil, '.' nothing.
+_ANIMALS = """
 ...ww...ww...  ..........##.  .............  ..........##.  .............
 ..#kw#.#kw#..  ......##.###.  .............  .........###.  .............
 ..#########..  ....########.  ...#######...  ....######...  ....#####....
@@ -30,13 +30,12 @@ VARIETIES = """
 .##ooooooo#..  ..#ooooooo##.  .##ooooooo##.  ..#ooooooo#..  ..#ooooooo#..
 .##ooooooo#..  ..#ooooooo#..  .##ooooooo##.  ..#ooooooo#..  ..#ooooooo#..
 ..##ooooo##..  ...#ooooo#...  ..##ooooo##..  ...#ooooo#...  .###ooooo##..
-...#######...  ....#####....  ...#######...  ....#####....  ###########..
-.............  .............  .............  .............  y.y.y.y.y....
-.............  .............  .............  .............  .............
+...#######...  ....#####....  ...#######...  ....#####....  ##########...
+.............  .............  .............  .............  y.yy.yy.y....
 
-.yy.......yy.  ........##...  .............  .............  .............
-..y##www##y..  ......####.##  .............  .........y...  .............
-..###kkw###..  ....#########  ...#######...  ....#####.yy.  ....#####....
+.yy..www..yy.  ........##...  .............  .............  .............
+..y##wkw##y..  ......####.##  .............  .........y...  .............
+..###www###..  ....#########  ...#######...  ....#####.yy.  ....#####....
 ...#ooooo##..  ...#ooooo###.  ..##ooooo##..  ...#ooooo###.  ...#ooooo#...
 ..#ooooooo#..  ..#ooooooo###  .##ooooooo##.  ..#ooooooo#yy  ..#ooooooo#..
 ..#ooooooo#..  ..#ooooooo##.  .##ooooooo##.  ..#ooooooo##.  ..#ooooooo#..
@@ -46,7 +45,6 @@ VARIETIES = """
 ..##ooooo##..  ...#ooooo#...  ..##ooooo##..  ...#ooooo#...  ..##ooooo##..
 ...#######...  ....#####....  ...#######...  ....#####....  .###..####...
 .............  .............  .............  .............  .###..####...
-.............  .............  .............  .............  .............
 
 .##.......##.  ...........#.  .............  .........###.  .............
 .###kw.kw###.  .........####  .............  ........####.  .............
@@ -60,104 +58,215 @@ yy#ooooooo#..  ..#ooooooo#..  .##ooooooo##.  ..#ooooooo#..  ..#ooooooo#..
 ..##ooooo##..  ...#ooooo#...  ..##ooooo##..  ...#ooooo#...  ...#ooooo#...
 ...#######...  ....#####....  ...#######...  ....#####....  ..yy###yy....
 .............  .............  .............  .............  .yyy..yyy....
-.............  .............  .............  .............  .............
 """
-NOTHING, OUTLINE, SKIN, SHADE, LIGHT, INK, HORN, WHITE, PUPIL = range(9)  # the entries of a picture's palette
-SPRITES = np.array([[[[".-#,o*ywk".index(mark) for mark in line.split()[part]] for line in block.split("\n")]
-                     for part in range(5)] for block in VARIETIES.strip().split("\n\n")], np.uint8)
-ROOM = SPRITES[0, 0, 3:10, 3:10] == LIGHT  # (7, 7): the 45 pixels of a form, the same for all parts and classes
 
-# Where a part's centre may lie while the animal looks to the left: first y, last y, first x, last x.
-# Any two parts stay at least 8 pixels apart.
-PLACES = ((7, 8, 5, 10), (6, 7, 20, 25), (16, 17, 14, 16), (15, 17, 25, 26), (25, 26, 8, 22))
+# The forms of the first five classes, part by part; the other five classes wear the same forms upside down.
+# Each has 22 dark pixels of 45, and any two differ in at least 9, also when one of them is turned into its negative.
+# A search chose them so that the five forms of a class have nearly the same spectrum together, whichever the class:
+# with each part dark on light or light on dark at random, texture tells next to nothing, and shape tells all.
+_FORMS = """
+..###.. .#.#.#. ..#.#.. .#...#. .#.#.#.   ..#.#.. .#...#. .#...#. ..###.. ...#...
+..#.#.. .#...#. ####### ...#... .#####.   ..#.#.. ##.#.## .#.#.#. ..###.. ###.###
+...#... .#####. .#.#.#. #.###.# #..#..#   #.###.# #.#.#.# .#...#. #..#..# ..###..
+.#####. #.#.#.# ....... ..###.. #..#..#   #..#..# #..#..# ##.#.## #.....# #######
+###.### ##...## .#.#.#. #..#..# #.....#   .#.#.#. ##.#.## #.###.# ###.### ..#.#..
+...#... ...#... .#...#. ##...## .##.##.   #.....# .#.#.#. ...#... .#####. ...#...
+.##.##. .#.#.#. .#####. .##.##. ..#.#..   .#####. ....... .##.##. ....... .#...#.
 
-HUES = np.array([  # of the background, as red, green, blue; with a shortcut, hue i goes with class i
+..###.. ..###.. ..###.. .#####. .......   ..###.. ....... ....... .#.#.#. .#.#.#.
+####### .#.#.#. .#...#. .#.#.#. #######   ....... ##...## .##.##. ##.#.## ##...##
+.#...#. ...#... .#.#.#. ..#.#.. #..#..#   #.###.# ####### .#.#.#. #..#..# .#.#.#.
+#..#..# .#.#.#. .##.##. ..#.#.. #.....#   #.#.#.# ..###.. .#...#. #.#.#.# ..#.#..
+#.#.#.# ##...## ..###.. #.###.# .#...#.   ..###.. ##...## ####### .##.##. ...#...
+....... .##.##. ##.#.## ..###.. .#####.   .#.#.#. ...#... #..#..# #..#..# .#####.
+..###.. .##.##. .#...#. .#...#. .#.#.#.   .##.##. .#.#.#. ..###.. ....... .##.##.
+
+.#####. ..###.. ...#... ..###.. ..###..
+#..#..# .#####. ####### ..###.. .#...#.
+.#.#.#. ##...## ..###.. ..#.#.. ..#.#..
+.#...#. ...#... .#.#.#. .#...#. .#####.
+.##.##. .##.##. .#...#. .#.#.#. .#...#.
+#.#.#.# ##.#.## ##...## ####### .#####.
+...#... ....... .#...#. ..#.#.. .#.#.#.
+"""
+
+
+def _read(art, marks):
+    """The drawings above, strip by strip, as numbers (drawings, rows, columns): the place of each sign in `marks`."""
+    strips = [[line.split() for line in strip.split("\n")] for strip in art.strip().split("\n\n")]
+    return np.array([[[marks.index(mark) for mark in row] for row in drawing]
+                     for strip in strips for drawing in zip(*strip)], np.uint8)
+
+
+NOTHING, OUTLINE, SKIN, SHADE, LIGHT, DARK, HORN, WHITE, PUPIL = range(9)  # the entries of a picture's palette
+ANIMALS = _read(_ANIMALS, ".-#,o*ywk").reshape(-1, 5, 12, 13)  # (varieties, parts, height, width)
+LIMB = SKIN * np.array([[0, 1, 1, 1, 0], [1] * 5, [1] * 5, [1] * 5, [0, 1, 1, 1, 0]], np.uint8)
+ROOM = ANIMALS[0, 0, 3:10, 3:10] == LIGHT  # (7, 7): the 45 pixels of a form, the same for every part and class
+FORMS = _read(_FORMS, ".#").astype(bool).reshape(5, 5, 7, 7).swapaxes(0, 1)
+FORMS = np.concatenate([FORMS, FORMS[:, :, ::-1]], 1)  # (parts, classes, 7, 7), True where dark
+
+# Where the centre of a part may lie: first y, last y, first x, last x. Any two parts stay at least 8 pixels apart.
+PLACES = np.array([(7, 8, 6, 11), (6, 7, 20, 25), (16, 17, 14, 16), (15, 17, 25, 26), (25, 26, 8, 22)])
+
+HUES = np.array([  # of the background, in red, green, blue; with a shortcut, hue i goes with class i
     (214, 132, 132), (218, 162, 112), (210, 196, 110), (162, 196, 106), (118, 194, 134),
     (106, 194, 190), (118, 168, 214), (140, 140, 216), (178, 132, 212), (214, 132, 190)], np.int16)
-SKINS = np.array([  # of the animal, never coupled to anything
+SKINS = np.array([  # of the animal: deeper than any background, and coupled to nothing
     (196, 62, 58), (208, 110, 36), (176, 136, 30), (104, 142, 40), (38, 140, 78),
     (28, 132, 140), (44, 104, 178), (88, 84, 190), (138, 68, 172), (184, 60, 126)], np.int16)
 
-
-def _make_forms(seed=0, pool=4096, apart=14, edges=(26,40)):
-    raw = np.random.PCG64(seed).random_raw(pool * 28).reshape(pool, 7, 4)
-    half = np.zeros((pool, 7, 4), bool)
-    raw[:, [0, -1], 0] = 2**64 - 1  # the corners stay outside
-    for columns, ink in ((slice(0, 3), 9), (slice(3, 4), 4)):  # 2 * 9 + 4 = 22 dark pixels
-        order = np.argsort(np.argsort(raw[:, :, columns].reshape(pool, -1), 1, kind="stable"), 1, kind="stable")
-        half[:, :, columns] = (order < ink).reshape(pool, 7, -1)
-    forms = np.concatenate([half, half[:, :, 2::-1]], 2)
-    h = (forms[:, :, 1:] ^ forms[:, :, :-1]) & ROOM[:, 1:] & ROOM[:, :-1]
-    v = (forms[:, 1:] ^ forms[:, :-1]) & ROOM[1:] & ROOM[:-1]
-    h, v = h.sum((1, 2)), v.sum((1, 2))
-
-    forms = forms[(h+v>=edges[0])&(h + v <= edges[1])]
-
-    chosen = [0]
-    free = np.ones(len(forms), bool)
-    while len(chosen) < 50:
-        free &= (forms != forms[chosen[-1]]).sum((1, 2)) >= apart
-        assert free.any(), len(chosen)
-        chosen.append(int(np.argmax(free)))
-    return forms[chosen].reshape(5, 10, 7, 7), np.delete(forms, chosen, 0)
+_WORDS = 320  # 64-bit random words kept for each picture, so that a longer draw begins with the shorter one
+_EDGE = 8  # pixels around a picture while it is painted, so that a horn may stick out
 
 
-FORMS, STRAYS = _make_forms()
+@dataclass(frozen=True)
+class Critters:
+    """n pictures and what is known about them, as numpy arrays; parts are in the order of PARTS."""
+
+    images: np.ndarray  # uint8 (n, 3, 32, 32): red, green, blue
+    labels: np.ndarray  # int64 (n,): index into CLASSES
+    masks: np.ndarray  # bool (n, 5, 32, 32): the 45 pixels of each part's form
+    objects: np.ndarray  # bool (n, 32, 32): the whole animal
+    forms: np.ndarray  # int64 (n, 5): the class whose form a part shows, -1 if it is hidden
+    touched: np.ndarray  # bool (n, 5): the parts that `hide` and `swap` chose
+    backgrounds: np.ndarray  # int64 (n,): index into HUES; hue i is that of class i
 
 
-def _stamp(canvas, sprites, y, x):
-    n, k, size, _ = sprites.shape
-    i, j, row, column = np.nonzero(sprites)
-    canvas[i, y[i, j] + row - size // 2 + 8, x[i, j] + column - size // 2 + 8] = sprites[i, j, row, column]
+def draw(n, seed, reliability=0.6, shortcut=0.0, hide=0, swap=0, new_backgrounds=False):
+    """Draw n pictures; the first of them are the same for every n.
+
+    reliability: probability, in [0.1, 1], that a part shows its own class's form; if not, it shows one of the other
+        nine classes' forms. Parts are independent of each other, and dark on light or light on dark at random.
+    shortcut: probability, in [0, 1], that the background has the class's hue; if not, it has any of the ten.
+        For training splits, where a network may learn to cheat. Test splits have 0.
+    hide, swap: interventions for test splits: a part's name, several names, or how many parts, drawn for each picture.
+        A hidden part gets its dark and light pixels shuffled: same mean, same variance, no form.
+        Swapped parts show the forms of one other class, the donor (which they may happen to have shown before).
+    new_backgrounds: gives every background the hue of another class.
+
+    For one seed, an intervention changes the pixels that it is about, and no others.
+    Returns Critters. Raises ValueError for a value out of range. Notebooks 00 and 06.
+    """
+    _require(isinstance(n, (int, np.integer)) and n >= 1, f"n must be a whole number of pictures, 1 or more, got {n!r}")
+    _require(isinstance(seed, (int, np.integer)) and seed >= 0, f"seed must be a whole number, 0 or more, got {seed!r}")
+    _require_reliability(reliability)
+    _require(0 <= shortcut <= 1, f"shortcut must be a probability in [0, 1], got {shortcut!r}: 0 cheats nowhere")
+    stream, chunks = np.random.PCG64(seed), []
+    for start in range(0, n, 500):  # a few at a time, to stay small in memory and fast
+        words = stream.random_raw(min(500, n - start) * _WORDS).reshape(-1, _WORDS)
+        chunks.append(_draw(words, reliability, shortcut, _parts("hide", hide), _parts("swap", swap), new_backgrounds))
+    return Critters(*map(np.concatenate, zip(*chunks)))
 
 
-DOT = SKIN * np.array([[0, 1, 1, 1, 0], [1] * 5, [1] * 5, [1] * 5, [0, 1, 1, 1, 0]], np.uint8)
-WORDS = 60
+def best_accuracy(parts, reliability):
+    """The best possible accuracy from `parts` parts (0 to 5), read without error: exact, by going through all votes.
 
-def draw(n, seed, reliability=.6, shortcut=0.):
-    words = np.random.PCG64(seed).random_raw(n * WORDS).reshape(n, WORDS)
-    column = iter(words.T)
-    def throw(k, m=None):
-        if m is None: return ((next(column) >> 32) * int(k) >> 32).astype(np.int64)
-        return np.stack([throw(k) for _ in range(m)], 1)
-    def chance(p, m=None):
-        if m is None: return (next(column) >> 11) < p * 2.0**53
-        return np.stack([chance(p) for _ in range(m)], 1)
+    The best guess is the class with most votes; between equals it is drawn at random, so a tie of two counts one half.
+    At reliability 0.6: 0.10, 0.60, 0.60, 0.74, 0.83, 0.88 for 0 to 5 parts. Notebooks 00 and 06.
+    """
+    _require(parts in range(6), f"parts must be 0, 1, 2, 3, 4 or 5, got {parts!r}: an animal has five")
+    _require_reliability(reliability)
+    votes = np.array(list(product(range(10), repeat=parts)), int)  # (10^parts, parts): what class 0 may show
+    counts = (votes[:, :, None] == np.arange(10)).sum(1)  # (10^parts, 10)
+    probability = reliability ** counts[:, 0] * ((1 - reliability) / 9) ** (parts - counts[:, 0])
+    winners = counts == counts.max(1, keepdims=True)
+    return float(probability @ (winners[:, 0] / winners.sum(1)))
+
+
+def _draw(words, reliability, shortcut, hide, swap, new_backgrounds):
+    """The fields of Critters, for one picture per row of random words. Every array here begins with (n, ...)."""
+    n, used, part = len(words), 0, np.arange(5)
+
+    def throw(sides, dice=1):  # (n, dice) whole numbers in 0 ... sides - 1
+        nonlocal used
+        used += dice
+        return ((words[:, used - dice : used] >> 32) * np.asarray(sides, np.uint64) >> 32).astype(np.int64)
+
+    def chance(p, dice=1):
+        return throw(2**32, dice) < p * 2**32
+
+    # What is there. All dice are thrown, needed or not, so that an intervention disturbs nothing else.
     labels = throw(10)
-    forms = np.where(chance(reliability, 5), labels[:, None], (labels[:, None] + 1 + throw(9, 5)) % 10)
-    hue = np.where(chance(shortcut), labels, throw(10))
-    y = np.stack([a + throw(b - a + 1) for a, b, _, _ in PLACES], 1)
-    x = np.stack([a + throw(b - a + 1) for _, _, a, b in PLACES], 1)
-    right = throw(2) == 1
-    kind = throw(len(SPRITES), 5)
-    skin = throw(10)
-    canvas = np.zeros((n, 48, 48), np.uint8)
-    k = np.arange(1, 8)
-    ly, lx = (((a[:, 2:3, None] * k + a[:, [0, 1, 3, 4], None] * (8 - k)) // 8).reshape(n, 28) for a in (y, x))
-    _stamp(canvas, np.broadcast_to(DOT, (n, 28, 5, 5)), ly, lx)
-    p = np.arange(5)
-    _stamp(canvas, SPRITES[kind, p], y, x)
-    _stamp(canvas, np.where(FORMS[p, forms] ^ (throw(2, 5) == 1)[..., None, None], INK, LIGHT).astype(np.uint8) * ROOM, y, x)
-    masks = np.zeros((n * 5, 48, 48), bool)
+    forms = np.where(chance(reliability, 5), labels, (labels + 1 + throw(9, 5)) % 10)
+    rank, donor = throw(2**32, 5).argsort(1, kind="stable"), (labels + 1 + throw(9)) % 10
+    hidden, swapped = hide(rank), swap(4 - rank)
+    _require(not (hidden & swapped).any(), "hide and swap ask for the same part: hide and swap different parts")
+    forms = np.where(hidden, -1, np.where(swapped, donor, forms))
+    backgrounds = np.where(chance(shortcut), labels, throw(10))
+    elsewhere = (labels + 1 + throw(9)) % 10
+    if new_backgrounds:
+        backgrounds = elsewhere
+
+    # The forms: their dark pixels, shuffled where hidden, then dark on light or light on dark.
+    dark = FORMS[part, forms]  # (n, 5, 7, 7)
+    shuffle = throw(2**32, 5 * ROOM.sum()).reshape(n, 5, -1)
+    if hidden.any():
+        shuffled = shuffle.argsort(2, kind="stable") < FORMS[0, 0].sum()
+        dark[..., ROOM] = np.where(hidden[..., None], shuffled, dark[..., ROOM])
+    dark ^= chance(0.5, 5)[..., None, None]
+
+    # The animal, in palette entries: limbs, parts, forms, then a shade below and an outline around it.
+    low_y, high_y, low_x, high_x = PLACES.T
+    y, x = low_y + throw(high_y - low_y + 1, 5), low_x + throw(high_x - low_x + 1, 5)
+    canvas = np.zeros((n, SIZE + 2 * _EDGE, SIZE + 2 * _EDGE), np.uint8)
+    step, outer = np.arange(1, 8), [0, 1, 3, 4]  # a limb is seven dabs between the belly and another part
+    dabs = [((z[:, 2:3, None] * step + z[:, outer, None] * (8 - step)) // 8).reshape(n, -1) for z in (y, x)]
+    _stamp(canvas, np.broadcast_to(LIMB, (n, 28, 5, 5)), *dabs)
+    _stamp(canvas, ANIMALS[throw(len(ANIMALS), 5), part], y, x)
+    _stamp(canvas, np.where(dark, DARK, LIGHT).astype(np.uint8) * ROOM, y, x)
+    masks = np.zeros((n * 5, *canvas.shape[1:]), bool)
     _stamp(masks, np.broadcast_to(ROOM, (n * 5, 1, 7, 7)), y.reshape(-1, 1), x.reshape(-1, 1))
-    masks = masks.reshape(n, 5, 48, 48)[..., 8:40, 8:40]
-    animal = canvas > 0
-    near = animal.copy()
-    near[:, 1:] |= animal[:, :-1]; near[:, :-1] |= animal[:, 1:]
-    near[:, :, 1:] |= animal[:, :, :-1]; near[:, :, :-1] |= animal[:, :, 1:]
-    low = (canvas == SKIN); low[:, :-1] &= ~animal[:, 1:]
-    canvas[low] = SHADE
-    canvas[near & ~animal] = OUTLINE
-    canvas = canvas[:, 8:40, 8:40]
-    S = SKINS[skin]
-    c = lambda *rgb: S * 0 + np.array(rgb)
-    palette = np.stack([HUES[hue], S * 3 // 10, S, S * 3 // 4, (S*LM[0] + LM[1]* 255) // (LM[0]+LM[1]), S * 3 // 10, c(250, 206, 92), c(255, 255, 255), c(24, 20, 32)], 1)
-    grid = (words[:, -4:].astype("<u8").view(np.uint8).reshape(n, 32)[:, :25].reshape(n, 5, 5)).astype(np.int32)
-    hat = np.maximum(0, 8 - abs(np.arange(32)[:, None] - 8 * np.arange(5))).astype(np.int32)
-    tex = ((hat @ grid @ hat.T) // 64 - 128) // 4
-    index = canvas + 9 * np.arange(n)[:, None, None]
-    img = np.moveaxis(palette.reshape(-1, 3).T[:, index], 0, 1) + (tex * (canvas == 0))[:, None]
-    img[right] = img[right, :, :, ::-1]
-    masks[right] = masks[right, :, :, ::-1]
-    return img.astype(np.uint8), labels, masks, canvas > 0, forms
-LM = (1, 1)
+    there = canvas != NOTHING
+    below, around = there.copy(), there.copy()
+    below[:, :-1] = there[:, 1:]
+    around[:, 1:] |= there[:, :-1]
+    around[:, :, 1:] |= there[:, :, :-1]
+    around[:, :, :-1] |= there[:, :, 1:]
+    around |= below
+    canvas[(canvas == SKIN) & ~below] = SHADE
+    canvas[around & ~there] = OUTLINE
+    inside = np.s_[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
+    canvas, masks = canvas[inside], masks[inside].reshape(n, 5, SIZE, SIZE)
+
+    # The colours, and a soft texture behind the animal: 5x5 random greys with straight lines between them.
+    skin, white = SKINS[throw(10)[:, 0]], np.full((n, 3), 255, np.int16)
+    behind = HUES[backgrounds[:, 0]] + (throw(13, 3) - 6)
+    palette = np.stack([behind, skin * 3 // 10, skin, skin * 3 // 4, (skin + white) // 2, skin * 3 // 10,
+                        white * (50, 41, 18) // 51, white, white // 10], 1).astype(np.uint8)  # (n, 9, 3)
+    near = np.maximum(0, 8 - abs(np.arange(SIZE)[:, None] - 8 * np.arange(5)))  # (32, 5)
+    texture = (near @ throw(64, 25).reshape(n, 5, 5) @ near.T >> 6) - 32
+    images = palette.reshape(-1, 3).T[:, canvas + 9 * np.arange(n)[:, None, None]].swapaxes(0, 1)
+    images = images + (texture * (canvas == NOTHING)).astype(np.uint8)[:, None]
+
+    # Half of them look to the right. (Forms are symmetric, so they stay what they are.)
+    right = throw(2)[:, 0] == 1
+    objects = canvas != NOTHING
+    for array in (images, masks, objects):
+        array[right] = array[right, ..., ::-1]
+    return images, labels[:, 0], masks, objects, forms, hidden | swapped, backgrounds[:, 0]
+
+
+def _stamp(canvas, stamps, y, x):
+    """Put stamps (n, k, height, width) on the canvas (n, ...), centres at y, x (n, k); their zeros are transparent."""
+    i, j, row, column = np.nonzero(stamps)
+    rows, columns = y[i, j] + row - stamps.shape[2] // 2, x[i, j] + column - stamps.shape[3] // 2
+    canvas[i, rows + _EDGE, columns + _EDGE] = stamps[i, j, row, column]
+
+
+def _parts(name, choice):
+    """What `hide` or `swap` means: a function from random ranks (n, 5) to the chosen parts, bool (n, 5)."""
+    if isinstance(choice, (int, np.integer)):
+        _require(0 <= choice <= 5, f"{name} must be a number of parts, 0 to 5, or names from {PARTS}, got {choice!r}")
+        return lambda rank: rank < choice
+    names = (choice,) if isinstance(choice, str) else tuple(choice)
+    _require(set(names) <= set(PARTS), f"{name} must be names from {PARTS}, or a number of parts, got {choice!r}")
+    return lambda rank: np.broadcast_to(np.isin(PARTS, names), rank.shape)
+
+
+def _require_reliability(q):
+    _require(0.1 <= q <= 1, f"reliability must be a probability in [0.1, 1], got {q!r}: 0.1 is pure chance, 1 is certain")
+
+
+def _require(holds, message):
+    if not holds:
+        raise ValueError(message)

@@ -8,21 +8,26 @@ exactly those. Methods differ only in what they propose (flow: units, **propose,
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from importlib import import_module
-from math import prod
+from math import nan, prod
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .surgery import widen
-from .units import Edit, Unit, named_tensors, units
+from .units import Edit, Unit, units
 
 METHODS = {  # name -> module and function; anything with the same signature can be passed instead of a name
     "random": ("random_growth", "fresh"),
     "net2net": ("random_growth", "net2net"),
+    "splitting": ("splitting", "splitting"),
+    "firefly": ("firefly", "firefly"),
 }
+DRAWN = {"random", "net2net"}  # their scores are random numbers; those of all others predict a decrease of the loss
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class GrowthPlan:
     widths: dict[str, int]
     candidates: tuple[Candidate, ...]
     costs: tuple[Layer, ...] = field(default=(), repr=False)
+    refused: tuple[tuple[Candidate, str], ...] = field(default=(), repr=False)  # by ``gate``, each with the reason
 
     @property
     def neurons(self) -> int:
@@ -95,8 +101,8 @@ class GrowthPlan:
     def within(self, rate=None, *, neurons=None, parameters=None, flops=None, per_unit=False) -> "GrowthPlan":
         """The best candidates within one budget; give exactly one.
 
-        ``rate``: round(rate · neurons of the units that can grow), over the whole network. ``neurons``: exactly so
-        many. ``parameters``, ``flops`` (multiply-adds per picture): as many as fit if the *grown network* may have
+        ``rate``: round(rate · neurons of the units that can grow), over the whole network, or all candidates where a
+        method found fewer worth building (``plan.neurons`` tells). ``neurons``: exactly so many. ``parameters``, ``flops`` (multiply-adds per picture): as many as fit if the *grown network* may have
         so many. ``per_unit=True`` shares the number over the units in proportion to their widths.
         """
         given = {"rate": rate, "neurons": neurons, "parameters": parameters, "flops": flops}
@@ -111,22 +117,39 @@ class GrowthPlan:
             neurons = ranked._most_that_fits("parameters", parameters, ranked._parameters)
         elif flops is not None:
             neurons = ranked._most_that_fits("flops", flops, ranked._flops)
-        if not isinstance(neurons, int) or not 0 <= neurons <= self.neurons:
+        if not isinstance(neurons, int) or neurons < 0 or rate is None and neurons > self.neurons:
             raise ValueError(
                 f"the plan has {self.neurons} candidates, {neurons} were asked for: ask for fewer, or propose more"
             )
         if per_unit:
-            return ranked._per_unit(neurons)
+            return ranked._per_unit(neurons, exact=rate is None)
         return replace(ranked, candidates=ranked.candidates[:neurons])
 
-    def _per_unit(self, neurons):
+    def gate(self, model: nn.Module, max_cosine: float = 0.9, *, on="weights", batches=None, soft=False, seed=0) -> "GrowthPlan":
+        """Similarity-gated growth: without the candidates that are too much like other neurons of their unit.
+
+        Best first, a candidate is compared, as it would be built, with all neurons there and all candidates that
+        were let in before it: refused if any cosine is above ``max_cosine``, in [0, 1]. ``on="weights"`` compares
+        filters; "activations" the correlation of what they put out for ``batches`` of (pictures, labels), before
+        batch norm; "both" the smaller of the two. ``soft=True``: the chance to get in falls from 1 at ``max_cosine``
+        to 0 for an exact copy (by ``seed``). Call it before ``within``, so that the budget goes to others; what it
+        refuses is in ``plan.refused``, with the reason. The model is left as it is.
+
+        From a second-hand summary, not from the paper (METHODS of notebook 04). Raises ``ValueError`` for options out
+        of range, missing or empty batches, and a model of other widths.
+        """
+        from .gate import gate
+
+        return gate(self, model, max_cosine, on=on, batches=batches, soft=soft, seed=seed)
+
+    def _per_unit(self, neurons, exact):
         left = share_out(neurons, self.widths)
         chosen = []
         for candidate in self.candidates:
             if left[candidate.unit] > 0:
                 left[candidate.unit] -= 1
                 chosen.append(candidate)
-        if any(left.values()):
+        if exact and any(left.values()):
             short = {unit: missing for unit, missing in left.items() if missing}
             raise ValueError(f"too few candidates for an equal share of every unit, missing: {short}; propose more")
         return replace(self, candidates=tuple(chosen))
@@ -155,7 +178,7 @@ class GrowthPlan:
 def propose(method: str | Callable, model: nn.Module, batches: Iterable | None = None, **options) -> GrowthPlan:
     """Candidates for growth with their scores; the model is left as it is.
 
-    ``method``: "random" or "net2net" (no batches needed), or your own function
+    ``method``: "random" or "net2net" (no batches needed), "splitting", "firefly", or your own function
     ``(model, batches, **options) -> GrowthPlan``. ``options`` go to it. Raises ``ValueError`` for an unknown method
     and for a model in which nothing can grow.
     """
@@ -182,7 +205,8 @@ def apply(model: nn.Module, plan: GrowthPlan, optimizer: torch.optim.Optimizer |
     new = {}
     for candidate in plan.candidates:
         new.setdefault(found[candidate.unit], []).append(candidate)
-    widen(model, new, optimizer)
+    if new:  # a method may find nothing worth building
+        widen(model, new, optimizer)
     return plan
 
 
@@ -244,3 +268,19 @@ def _positions(model, batches):
         for handle in handles:
             handle.remove()
     return found
+
+
+@torch.no_grad()
+def preview(model: nn.Module, plan: GrowthPlan, batch: tuple[Tensor, Tensor]) -> tuple[float, float]:
+    """What a plan promises and what it does: ``(predicted, actual)`` change of the loss; the model is left as it is.
+
+    ``batch``: (images, labels). Both are changes of the mean cross-entropy in eval mode, in nats per picture, so good
+    growth is negative. ``predicted`` is minus the sum of the scores, as if candidates did not meet each other; nan for
+    "random" and "net2net", whose scores are random numbers. ``actual`` is measured on a copy that has grown. Notebook 03.
+    """
+    images, labels = batch
+    grown = deepcopy(model).eval()
+    before = F.cross_entropy(grown(images), labels)
+    apply(grown, plan)
+    actual = F.cross_entropy(grown(images), labels) - before
+    return nan if plan.method in DRAWN else -sum(c.score for c in plan.candidates), actual.item()

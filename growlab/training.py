@@ -5,19 +5,15 @@ Whatever is random (order of the data, growth, dropout) has a stream of its own 
 resumed from the checkpoint of an epoch ends bit-equal to one that was never stopped. Notebooks 00 and 02.
 """
 
-import io
-import json
+import copy
 import math
-import os
-import platform
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 
-import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -25,22 +21,34 @@ from tqdm.auto import tqdm
 
 from . import models
 from .data import Data, Split, random_stream
-from .plans import METHODS, Candidate, apply, check_rate, propose
-from .similarity import similarity_figures
-from .surgery import widen
+from .decorrelation import check_options, decorrelate
+from .gate import check_gate
+from .plans import METHODS, apply, check_rate, propose, share_out
+from .records import History, environment, read_checkpoint, restore, save
+from .similarity import check_name, similarity_figures
 from .units import units
 
 SCHEDULES = ("cosine", "restarts", "constant_then_cosine")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CONSTANT_PART = 0.4  # of training, before constant_then_cosine begins to decay
+WHEN = ("after_growth", "every_epoch")
+REFRESH_BATCHES = 32  # for new batch-norm statistics after the K steps
 
 
 @dataclass(frozen=True)
 class Growth:
     """When and how a network grows: ``rate`` more neurons by ``method``, ``every`` so many epochs or ``at`` given ones.
 
-    ``every=50`` in 250 epochs means after 50, 100, 150 and 200 (the paper's §4.1). ``options`` go to the method. ``per_unit`` gives every unit its share of the budget; otherwise the
-    best scores of the whole network win.
+    ``every=50`` in 250 epochs means after 50, 100, 150 and 200 (the paper's §4.1). ``options`` go to the method.
+    ``per_unit`` gives every unit its share of the budget; otherwise the best scores of the whole network win.
+
+    ``k`` steps of ``decorrelate`` follow each growth (the paper's K; 0: none), or, with ``when="every_epoch"``, every
+    epoch but the last, whether or not it grew. ``decorrelate`` holds that function's options, e.g.
+    ``{"penalty": "square", "movement": 0.1}``; its batches are training pictures.
+
+    ``gate`` keeps candidates out that are too much like other neurons: a largest cosine, or the options of
+    ``GrowthPlan.gate``, e.g. ``{"max_cosine": 0.9, "on": "both"}``. Then fewer neurons than the budget may come.
+    ``until`` ends growth at a size or a performance: a whole number of parameters, or a validation accuracy in (0, 1].
     """
 
     method: str | Callable = "random"
@@ -49,6 +57,11 @@ class Growth:
     at: tuple[int, ...] = ()
     per_unit: bool = False
     options: dict = field(default_factory=dict)
+    k: int = 0
+    decorrelate: dict = field(default_factory=dict)
+    when: str = "after_growth"
+    gate: float | dict | None = None
+    until: float | int | None = None
 
     def __post_init__(self):
         check_rate(self.rate)
@@ -59,46 +72,32 @@ class Growth:
         if self.every is not None and self.every < 1:
             raise ValueError(f"every must be at least 1 epoch, got {self.every}")
         object.__setattr__(self, "at", tuple(sorted(set(self.at))))
+        check_options(self.k, self.decorrelate)
+        check_name("when", self.when, WHEN)
+        if self.gate is not None:
+            for name in self.gate_options:
+                check_name("option of gate", name, ("max_cosine", "on", "soft"))
+            check_gate(**self.gate_options)
+        if isinstance(self.until, bool) or self.until is not None and not (
+            0 < self.until <= 1 if isinstance(self.until, float) else isinstance(self.until, int) and self.until > 0
+        ):
+            raise ValueError(f"until must be a validation accuracy in (0, 1] or a whole number of parameters, got {self.until!r}")
+
+    @property
+    def gate_options(self) -> dict:
+        return dict(self.gate) if isinstance(self.gate, dict) else {"max_cosine": self.gate}
+
+    def enough(self, row: dict) -> bool:
+        """Whether the network of this row of the history is as large or as good as wanted."""
+        if self.until is None:
+            return False
+        return row["val_accuracy" if isinstance(self.until, float) else "parameters"] >= self.until
 
     def epochs(self, total: int) -> tuple[int, ...]:
         """After which epochs a run of ``total`` epochs grows."""
         if self.at and not 0 < self.at[0] <= self.at[-1] < total:
             raise ValueError(f"at must lie within 1 … {total - 1} for a run of {total} epochs, got {self.at}")
         return self.at or tuple(range(self.every, total, self.every))
-
-
-@dataclass
-class History:
-    """What happened in a run: plain lists and numbers, the same in memory and in JSON.
-
-    ``epochs``: a row each (loss, accuracies, learning rate, widths, parameters, seconds by phase). ``growths``: a row
-    each (after which epoch, the new neurons as a table, parameters, seconds). ``similarity``: the figures of every
-    layer before and after each growth, and at the end. ``result``: what the final network scores.
-    """
-
-    settings: dict
-    environment: dict
-    epochs: list[dict] = field(default_factory=list)
-    growths: list[dict] = field(default_factory=list)
-    similarity: list[dict] = field(default_factory=list)
-    result: dict = field(default_factory=dict)
-
-    def table(self) -> pd.DataFrame:
-        """A row per epoch."""
-        return pd.DataFrame(self.epochs)
-
-    def save(self, path) -> None:
-        """Write it as JSON, one line per row."""
-        parts = []
-        for name, value in asdict(self).items():
-            rows = value if isinstance(value, list) else None
-            text = json.dumps(value) if not rows else "[\n  " + ",\n  ".join(map(json.dumps, rows)) + "\n ]"
-            parts.append(f' "{name}": {text}')
-        write_atomically(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
-
-    @classmethod
-    def load(cls, path) -> "History":
-        return cls(**json.loads(Path(path).read_text()))
 
 
 def learning_rate(schedule: str, epoch: float, epochs: int, growths=()) -> float:
@@ -144,6 +143,8 @@ def train(
     ``folder/record.json``. The same call goes on where a stopped or killed run was, with the number of threads it was
     started with. Raises ``ValueError`` if the folder holds a run with other settings.
     """
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
     growths = growth.epochs(epochs) if growth else ()
     learning_rate(schedule, 0, epochs, growths)
     if precision not in PRECISIONS:
@@ -192,8 +193,17 @@ def train(
                     "parameters": models.parameter_count(model),
                 }  # fmt: skip
                 seconds = {"training": trained - started, "evaluation": time.perf_counter() - trained}
-                if epoch + 1 in growths:
+                grows = epoch + 1 in growths and not growth.enough(row)
+                steps = growth and growth.k and (grows or growth.when == "every_epoch" and epoch + 1 < epochs)
+                before = copy.deepcopy(model) if steps and growth.decorrelate.get("target") == "outputs" else None
+                if grows:
                     seconds["growth"] = _grow(model, data, growth, optimizer, history, epoch + 1, seed, batch_size)
+                if steps:
+                    seconds["decorrelation"] = _decorrelate(
+                        model, data, growth, history, epoch + 1, seed, batch_size, before
+                    )
+                    if grows:
+                        _note_similarity(model, history, epoch + 1, "after decorrelation")
                 history.epochs.append(row | {"seconds": seconds})
                 bar.set_postfix(loss=f"{loss:.3f}", val=f"{row['val_accuracy']:.1%}", parameters=row["parameters"])
                 if epoch + 1 == epochs:
@@ -254,14 +264,54 @@ def _grow(model, data, growth, optimizer, history, epoch, seed, batch_size):
         options.setdefault("seed", (seed, "proposal", epoch))
     with torch.random.fork_rng():
         torch.manual_seed(random_stream(seed, "proposal", epoch).initial_seed())
-        plan = propose(growth.method, model, batches, **options).within(growth.rate, per_unit=growth.per_unit)
-    apply(model, plan, optimizer)
+        plan = propose(growth.method, model, batches, **options)
+    if growth.gate is None:
+        plan = plan.within(growth.rate, per_unit=growth.per_unit)
+    else:
+        plan = _gated(model, plan, growth, batches, (seed, "gate", epoch))
+    if plan.candidates:  # a gate may have refused them all
+        apply(model, plan, optimizer)
     seconds = time.perf_counter() - started
     history.growths.append({
         "epoch": epoch, "method": plan.method, "neurons": plan.neurons, "widths": plan.widths_after,
         "parameters": models.parameter_count(model), "seconds": seconds, "new": plan.table().to_dict("list"),
+        **({} if growth.gate is None else {"refused": len(plan.refused)}),
     })  # fmt: skip
     _note_similarity(model, history, epoch, "after growth")
+    return seconds
+
+
+def _gated(model, plan, growth, batches, seed):
+    """What the gate lets in, within the budget; fewer if it refuses too many."""
+    options = {"seed": seed} | growth.gate_options
+    if options.get("on", "weights") != "weights":
+        options["batches"] = islice(batches, 1)
+    widths = plan.widths
+    plan = plan.gate(model, **options)
+    budget = round(growth.rate * sum(widths.values()))
+    if not growth.per_unit:
+        return plan.within(neurons=min(budget, plan.neurons))
+    left, chosen = share_out(budget, widths), []
+    for candidate in plan.candidates:  # the best first
+        if left[candidate.unit] > 0:
+            left[candidate.unit] -= 1
+            chosen.append(candidate)
+    return replace(plan, candidates=tuple(chosen))
+
+
+def _decorrelate(model, data, growth, history, epoch, seed, batch_size, before):
+    """The K iterations, noted in the history; returns their seconds. ``before``: the network before it grew, if kept."""
+    started = time.perf_counter()
+    options, seed = dict(growth.decorrelate), (seed, "penalty", epoch)
+    if options.get("target") or options.get("refresh"):
+        count = max(growth.k + 1, REFRESH_BATCHES if options.get("refresh") else 0)
+        options["batches"] = list(islice(data.batches("train", batch_size, seed=seed), count))
+    if before is not None:
+        options["target"] = before
+    trace = decorrelate(model, growth.k, twins=_twins(history), seed=seed, **options)
+    seconds = time.perf_counter() - started
+    first, last = trace.iloc[[0, -1]].to_dict("records")
+    history.decorrelations.append({"epoch": epoch, "first": first, "last": last, "seconds": seconds})
     return seconds
 
 
@@ -289,20 +339,6 @@ def _describe(growth):
     return {**asdict(growth), "method": method, "at": list(growth.at)}
 
 
-def environment(device="cpu") -> dict:
-    """What the numbers of a run may depend on besides its settings."""
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        processor = names[0].partition(":")[2].strip() if names else processor
-    gpu = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else None
-    return {
-        "growlab": version("growlab"), "torch": str(torch.__version__), "python": platform.python_version(),
-        "system": platform.system(), "processor": processor, "cores": os.cpu_count(), "gpu": gpu,
-        "threads": torch.get_num_threads(),
-    }  # fmt: skip
-
-
 @contextmanager
 def _threads(count):
     """The number of threads changes the order of sums, so it belongs to a run."""
@@ -314,82 +350,12 @@ def _threads(count):
         torch.set_num_threads(before)
 
 
-# Checkpoints
-
-
-def save(path, model: nn.Module, **extra) -> None:
-    """Write a model's weights, with what ``load`` needs to bring back its shapes; ``extra`` is kept beside them.
-
-    Weights and plain values only. The file appears whole or not at all: an old one survives a full disk.
-    """
-    contents = {"recipe": models.recipe(model), "model": model.state_dict(), **extra}
-    buffer = io.BytesIO()
-    torch.save(contents, buffer)
-    write_atomically(path, buffer.getvalue())
-
-
-def load(path, model: nn.Module | None = None) -> nn.Module:
-    """The model that ``save`` or ``train`` wrote, grown shapes included.
-
-    The package's own models are built anew from the name and widths in the file. For any other, pass a fresh
-    ``model``: it is grown in place to the shapes in the file. No pickled code is ever run. Raises ``ValueError`` if
-    the file is of another architecture.
-    """
-    contents = _read(path)
-    if model is None:
-        if contents["recipe"] is None:
-            raise ValueError(f"{path} holds a model of your own: pass a fresh one, load(path, model=…)")
-        model = models.build(**contents["recipe"])
-    _restore(model, contents["model"], path)
-    return model
-
-
-def write_atomically(path, contents: bytes) -> None:
-    """Write a file whole or not at all; on an error the old file stays."""
-    path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        kept = "; what was there before is untouched" if path.exists() else ""
-        raise OSError(error.errno, f"could not write {path} ({error.strerror}){kept}") from error
-
-
-def _read(path):
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is not a checkpoint of growlab, or damaged: {type(error).__name__}") from error
-
-
-def _restore(model, state, path):
-    """Grow a model to the shapes of a state dict, and load it."""
-    new = {}
-    for unit in units(model, coupled=True):
-        edit = next(edit for edit in unit.edits if edit.kind == "copy")
-        missing = len(state[edit.tensor].movedim(edit.axis, 0)) - unit.neurons if edit.tensor in state else 0
-        if missing > 0:
-            new[unit] = [Candidate(unit.name)] * missing
-    widen(model, new)
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{path} is of another architecture than the model: {error}") from error
-
-
 def _write_checkpoint(path, model, optimizer, history):
     save(path, model, optimizer=optimizer.state_dict(), history=asdict(history))
 
 
 def _resume(path, model, optimizer, settings):
-    contents = _read(path)
+    contents = read_checkpoint(path)
     history = History(**contents["history"])
     if settings["model"] == contents["recipe"]:  # the very model that was stopped, grown since it was first passed
         settings = settings | {"model": history.settings["model"]}
@@ -400,6 +366,6 @@ def _resume(path, model, optimizer, settings):
     }
     if different:
         raise ValueError(f"{path} belongs to a run with other settings; name: (there, now) {different}; choose another folder")
-    _restore(model, contents["model"], path)
+    restore(model, contents["model"], path)
     optimizer.load_state_dict(contents["optimizer"])
     return history

@@ -12,11 +12,10 @@ import time
 import torch
 import torch.nn.functional as F
 
-
 import growlab as gl
 from growlab import critters
 from growlab.data import Data, Split
-from growlab.training import environment
+from growlab.records import environment
 
 
 def median(function, repeats=7, setup=tuple):

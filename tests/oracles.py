@@ -42,3 +42,41 @@ def outputs(model, images, train):
 def change(before, after):
     """Largest change of an output, relative to the spread between pictures (the median over the logits)."""
     return ((after - before).abs().max() / before.std(0).median()).item()
+
+
+def brute_mean_cosine(weight):
+    """Eq. 2 pair by pair; a filter of zeros has cosine 0 with everyone."""
+    rows, total = weight.flatten(1), 0.0
+    for i, a in enumerate(rows):
+        for j, b in enumerate(rows):
+            if i != j and a.any() and b.any():
+                total += (a @ b / (a.norm() * b.norm())).item()
+    return total / max(len(rows) * (len(rows) - 1), 1)
+
+
+def twin_layer(n, d, angle, seed=0):
+    """Random filters ``(n, d)``, each with a twin n/2 rows below it, at ``angle`` radians, as a split leaves them."""
+    generator = torch.Generator().manual_seed(seed)
+    parents, steps = (torch.randn(n // 2, d, generator=generator, dtype=torch.float64) for _ in range(2))
+    parents /= d**0.5  # lengths near 1
+    lengths = parents.norm(dim=1, keepdim=True)
+    steps -= (steps * parents).sum(1, keepdim=True) / lengths**2 * parents
+    steps *= lengths / steps.norm(dim=1, keepdim=True) * torch.tan(torch.tensor(angle / 2, dtype=torch.float64))
+    return torch.cat([parents + steps, parents - steps])
+
+
+def enlarged_mlp(model, images, units, gates):
+    """Firefly's enlarged network written out for an mlp: ½[σ(w+yv) + σ(w−yv)], and y·o·σ(u) from fresh neurons.
+
+    ``units``: for each hidden layer (v (n, D), u (m, D), o (next n, m)); ``gates``: for each (n + m,), splits first.
+    """
+    *hidden, last = [m for m in model if isinstance(m, nn.Linear)]
+    activation = model[2]
+    x = images.flatten(1)
+    extra = torch.zeros((), dtype=x.dtype)  # what the fresh neurons of the layer below add
+    for layer, (v, u, o), y in zip(hidden, units, gates):
+        n = len(v)
+        z, move = layer(x) + extra, y[:n] * (x @ v.T)
+        extra = (y[n:] * activation(x @ u.T)) @ o.T
+        x = (activation(z + move) + activation(z - move)) / 2
+    return last(x) + extra

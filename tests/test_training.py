@@ -16,7 +16,8 @@ from torch import nn
 import growlab as gl
 from growlab import training
 from growlab.data import Data, Split
-from growlab.training import learning_rate, write_atomically
+from growlab.records import read_checkpoint, write_atomically
+from growlab.training import learning_rate
 
 
 def tiny_data(n=256, size=16):
@@ -146,7 +147,7 @@ def test_kill_9_loses_nothing_and_the_run_keeps_its_number_of_threads(tmp_path):
     process = start(tmp_path / "killed")
     checkpoint = tmp_path / "killed" / "checkpoint.pt"
     deadline = time.monotonic() + 120
-    while not (checkpoint.exists() and len(training._read(checkpoint)["history"]["epochs"]) >= 4):
+    while not (checkpoint.exists() and len(read_checkpoint(checkpoint)["history"]["epochs"]) >= 4):
         assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -154,7 +155,7 @@ def test_kill_9_loses_nothing_and_the_run_keeps_its_number_of_threads(tmp_path):
     assert start(tmp_path / "killed", threads=2).wait() == 0  # resumed under two threads, it takes its own one again
     whole, killed = (gl.History.load(tmp_path / name / "record.json") for name in ("whole", "killed"))
     assert without_seconds(whole) == without_seconds(killed) and killed.environment["threads"] == 1
-    a, b = (training._read(tmp_path / name / "checkpoint.pt") for name in ("whole", "killed"))
+    a, b = (read_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("whole", "killed"))
     assert all(torch.equal(a["model"][key], b["model"][key]) for key in a["model"])
 
 
@@ -311,3 +312,125 @@ def test_write_atomically_replaces_whole_files(tmp_path):
     write_atomically(tmp_path / "a", b"old")
     write_atomically(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"new" and os.listdir(tmp_path) == ["a"]
+
+
+# The K steps, the gate, and when to stop growing
+
+
+def grow_with(**options):
+    return settings(growth=gl.Growth("net2net", **{"every": 1, "options": {"step": 0.02}} | options))
+
+
+def decorrelations(history):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history.decorrelations]
+
+
+def test_no_steps_are_bit_equal_to_no_penalty(data):
+    plain, none = small_net(), small_net()
+    expected = gl.train(plain, data, **grow_with())
+    history = gl.train(none, data, **grow_with(k=0, decorrelate={"penalty": "energy", "movement": 0.3}, when="every_epoch"))
+    assert same_weights(plain, none) and without_seconds(history) == without_seconds(expected)
+    assert history.decorrelations == [] and all(note["when"] != "after decorrelation" for note in history.similarity)
+
+
+def test_steps_without_a_penalty_are_bit_equal_too_and_move_no_random_stream(data):
+    plain, still = small_net(), small_net()
+    expected = gl.train(plain, data, **grow_with())
+    idle = {"penalty_strength": 0, "target": None, "movement": 0.2}
+    history = gl.train(still, data, **grow_with(k=3, decorrelate=idle, when="every_epoch"))
+    assert same_weights(plain, still) and len(history.decorrelations) == 3
+    assert [event["new"] for event in history.growths] == [event["new"] for event in expected.growths]
+
+
+def test_the_record_holds_the_trace_and_the_figures_after_the_steps(data, tmp_path):
+    history = gl.train(small_net(), data, **grow_with(k=4, decorrelate={"penalty": "energy", "movement": 0.1}), folder=tmp_path)
+    moments = [(note["epoch"], note["when"]) for note in history.similarity]
+    steps = ("before growth", "after growth", "after decorrelation")
+    assert moments == [(e, w) for e in (1, 2, 3) for w in steps] + [(4, "end")]
+    assert [row["epoch"] for row in history.decorrelations] == [1, 2, 3]
+    for row, event, after, later in zip(history.decorrelations, history.growths, history.similarity[1::3], history.similarity[2::3]):
+        assert (row["first"]["step"], row["last"]["step"]) == (0, 4) and row["seconds"] > 0
+        assert row["last"]["penalty"] < row["first"]["penalty"] and 0.08 < row["last"]["movement"] <= 0.1001
+        assert row["last"]["twin_angle"] > row["first"]["twin_angle"] > 0
+        twins = [unit for unit in after["layers"] if "twin_angle" in after["layers"][unit]]
+        assert set(event["new"]["unit"]) <= set(twins)
+        assert any(later["layers"][unit]["twin_angle"] > after["layers"][unit]["twin_angle"] for unit in twins)
+    assert all("decorrelation" in row["seconds"] for row in history.epochs[:3])
+    assert gl.History.load(tmp_path / "record.json") == history
+
+
+def test_every_epoch_means_every_epoch_but_the_last(data):
+    growth = {"every": None, "at": (2,), "when": "every_epoch", "k": 2}
+    history = gl.train(small_net(), data, **grow_with(**growth))
+    assert [row["epoch"] for row in history.decorrelations] == [1, 2, 3]
+    assert [note["when"] for note in history.similarity].count("after decorrelation") == 1
+    assert "twin_angle" not in history.decorrelations[0]["first"] and "twin_angle" in history.decorrelations[2]["first"]
+
+
+@pytest.mark.parametrize("options", [
+    {"penalty": "square", "movement": 0.05}, {"target": "labels", "refresh": True, "lr": 0.01},
+    {"target": "outputs", "lr": 1e-3}, {"penalty": "random", "movement": 0.05},
+])  # fmt: skip
+def test_a_stopped_run_with_steps_and_gate_ends_bit_equal(data, tmp_path, monkeypatch, options):
+    run = grow_with(k=3, decorrelate=options, when="every_epoch", gate={"max_cosine": 0.99999, "on": "both", "soft": True})
+    whole, real, calls = small_net(), training._train_epoch, []
+    expected = gl.train(whole, data, **run)
+
+    def stop_in_the_third_epoch(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(training, "_train_epoch", stop_in_the_third_epoch)
+    with pytest.raises(KeyboardInterrupt):
+        gl.train(small_net(), data, **run, folder=tmp_path)
+    monkeypatch.undo()
+    other = small_net(seed=9)
+    again = gl.train(other, data, **run, folder=tmp_path)
+    assert same_weights(whole, other) and without_seconds(again) == without_seconds(expected)
+    assert decorrelations(again) == decorrelations(expected) and len(again.decorrelations) == 3
+    column = "loss" if options.get("target") == "labels" else "drift" if options.get("target") else None
+    assert column is None or column in again.decorrelations[0]["first"]
+
+
+def test_matching_outputs_means_those_of_before_the_growth(data):
+    growth = gl.Growth("random", 0.5, at=(1,), options={"outgoing": 1.0}, k=1, decorrelate={"target": "outputs", "lr": 0})
+    history = gl.train(small_net(), data, **settings(epochs=2, growth=growth))
+    assert history.decorrelations[0]["first"]["drift"] > 1e-6  # these neurons change the function at once
+
+
+@pytest.mark.parametrize("per_unit", [False, True])
+def test_a_gate_in_training_keeps_copies_out_and_fills_the_budget_with_others(data, per_unit):
+    closed = gl.train(small_net(), data, **settings(growth=gl.Growth("net2net", every=1, gate=0.99, per_unit=per_unit)))
+    assert [event["neurons"] for event in closed.growths] == [0, 0, 0]
+    assert [event["refused"] for event in closed.growths] == [16, 16, 16]
+    opened = gl.train(small_net(), data, **settings(growth=gl.Growth("random", every=1, gate=0.99, per_unit=per_unit)))
+    assert [event["neurons"] for event in opened.growths] == [6, 8, 10]  # round(0.35 x) of 16, 22 and 30
+
+
+def test_growth_stops_at_the_size_or_the_performance_wanted(data):
+    free = gl.train(small_net(), data, **settings(growth=gl.Growth("random", 0.5, every=1)))
+    sizes = [row["parameters"] for row in free.epochs]
+    assert sizes == sorted(set(sizes))
+    size = gl.train(small_net(), data, **settings(growth=gl.Growth("random", 0.5, every=1, until=sizes[1])))
+    assert [event["epoch"] for event in size.growths] == [1] and size.result["parameters"] == sizes[1]
+    reached = next(row["epoch"] for row in free.epochs if row["val_accuracy"] >= 0.6)
+    good = gl.train(small_net(), data, **settings(growth=gl.Growth("random", 0.5, every=1, until=0.6)))
+    assert [event["epoch"] for event in good.growths] == [e for e in (1, 2, 3) if e < reached]
+    never = gl.train(small_net(), data, **settings(growth=gl.Growth("random", 0.5, every=1, until=1, k=2, when="every_epoch")))
+    assert never.growths == [] and len(never.decorrelations) == 3  # the placebo "penalty without growth"
+
+
+@pytest.mark.parametrize("options, message", [
+    ({"k": -1}, "k must be a whole number of steps"), ({"k": 1.5}, "k must be"),
+    ({"decorrelate": {"penalty": "cosine"}}, "unknown penalty 'cosine'"),
+    ({"decorrelate": {"dose": 1}}, "unknown option of decorrelate 'dose': choose from penalty"),
+    ({"when": "sometimes"}, "unknown when 'sometimes': choose from after_growth, every_epoch"),
+    ({"gate": 1.5}, r"max_cosine must be in \[0, 1\]"), ({"gate": {"threshold": 0.9}}, "unknown option of gate 'threshold'"),
+    ({"until": 1.5}, r"accuracy in \(0, 1\] or a whole number of parameters, got 1.5"), ({"until": 0}, "got 0"),
+    ({"until": True}, "got True"), ({"until": "0.9"}, "got '0.9'"),
+])  # fmt: skip
+def test_wrong_options_of_growth_are_named_before_training(options, message):
+    with pytest.raises(ValueError, match=message):
+        gl.Growth(every=1, **options)

@@ -1,0 +1,140 @@
+"""What a run leaves behind: its history as JSON, its weights as a checkpoint, files that appear whole or not at all.
+
+Beside the flow: ``train`` writes them after every epoch, ``save`` and ``load`` are for any model. Notebook 00.
+"""
+
+import io
+import json
+import os
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import nn
+
+from . import models
+from .plans import Candidate
+from .surgery import widen
+from .units import units
+
+
+@dataclass
+class History:
+    """What happened in a run: plain lists and numbers, the same in memory and in JSON.
+
+    ``epochs``: a row each (loss, accuracies, learning rate, widths, parameters, seconds by phase). ``growths``: a row
+    each (after which epoch, the new neurons as a table, parameters, seconds, how many candidates a gate refused).
+    ``decorrelations``: a row each (after which epoch, the first and the last row of the trace, seconds).
+    ``similarity``: the figures of every layer before and after each growth, after the K steps, and at the end.
+    ``result``: what the final network scores.
+    """
+
+    settings: dict
+    environment: dict
+    epochs: list[dict] = field(default_factory=list)
+    growths: list[dict] = field(default_factory=list)
+    decorrelations: list[dict] = field(default_factory=list)
+    similarity: list[dict] = field(default_factory=list)
+    result: dict = field(default_factory=dict)
+
+    def table(self) -> pd.DataFrame:
+        """A row per epoch."""
+        return pd.DataFrame(self.epochs)
+
+    def save(self, path) -> None:
+        """Write it as JSON, one line per row."""
+        parts = []
+        for name, value in asdict(self).items():
+            rows = value if isinstance(value, list) else None
+            text = json.dumps(value) if not rows else "[\n  " + ",\n  ".join(map(json.dumps, rows)) + "\n ]"
+            parts.append(f' "{name}": {text}')
+        write_atomically(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+
+    @classmethod
+    def load(cls, path) -> "History":
+        return cls(**json.loads(Path(path).read_text()))
+
+
+def environment(device="cpu") -> dict:
+    """What the numbers of a run may depend on besides its settings."""
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        processor = names[0].partition(":")[2].strip() if names else processor
+    gpu = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else None
+    return {
+        "growlab": version("growlab"), "torch": str(torch.__version__), "python": platform.python_version(),
+        "system": platform.system(), "processor": processor, "cores": os.cpu_count(), "gpu": gpu,
+        "threads": torch.get_num_threads(),
+    }  # fmt: skip
+
+
+def save(path, model: nn.Module, **extra) -> None:
+    """Write a model's weights, with what ``load`` needs to bring back its shapes; ``extra`` is kept beside them.
+
+    Weights and plain values only. The file appears whole or not at all: an old one survives a full disk.
+    """
+    contents = {"recipe": models.recipe(model), "model": model.state_dict(), **extra}
+    buffer = io.BytesIO()
+    torch.save(contents, buffer)
+    write_atomically(path, buffer.getvalue())
+
+
+def load(path, model: nn.Module | None = None) -> nn.Module:
+    """The model that ``save`` or ``train`` wrote, grown shapes included.
+
+    The package's own models are built anew from the name and widths in the file. For any other, pass a fresh
+    ``model``: it is grown in place to the shapes in the file. No pickled code is ever run. Raises ``ValueError`` if
+    the file is of another architecture.
+    """
+    contents = read_checkpoint(path)
+    if model is None:
+        if contents["recipe"] is None:
+            raise ValueError(f"{path} holds a model of your own: pass a fresh one, load(path, model=…)")
+        model = models.build(**contents["recipe"])
+    restore(model, contents["model"], path)
+    return model
+
+
+def write_atomically(path, contents: bytes) -> None:
+    """Write a file whole or not at all; on an error the old file stays."""
+    path = Path(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        kept = "; what was there before is untouched" if path.exists() else ""
+        raise OSError(error.errno, f"could not write {path} ({error.strerror}){kept}") from error
+
+
+def read_checkpoint(path) -> dict:
+    """What ``save`` wrote: tensors and plain values, never code."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} is not a checkpoint of growlab, or damaged: {type(error).__name__}") from error
+
+
+def restore(model: nn.Module, state: dict, path) -> None:
+    """Grow a model to the shapes of a state dict, and load it. ``path`` is named in the error."""
+    new = {}
+    for unit in units(model, coupled=True):
+        edit = next(edit for edit in unit.edits if edit.kind == "copy")
+        missing = len(state[edit.tensor].movedim(edit.axis, 0)) - unit.neurons if edit.tensor in state else 0
+        if missing > 0:
+            new[unit] = [Candidate(unit.name)] * missing
+    widen(model, new)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{path} is of another architecture than the model: {error}") from error
