@@ -2,7 +2,8 @@
 # make test    every test: the library, the notebooks, the browser
 #
 # Both use .venv. It is made on first use, and brought up to date when pyproject.toml or constraints.txt changes.
-# `make lab PYTHON=python3.12` takes another Python (after `make clean`, if there is a .venv already); `make test PYTEST="-x -k units"` passes options to pytest.
+# `make lab PYTHON=python3.12` takes another Python (after `make clean`, if there is a .venv already);
+# `make test PYTEST="-x -k units"` passes options to pytest.
 
 PYTHON ?= python3
 

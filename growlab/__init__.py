@@ -6,14 +6,15 @@ The public names below are loaded when they are first used, so that
 
 from importlib import import_module
 
-from .units import (
-    units,  # at once: imported later, the module of this name would hide the function
-)
+try:
+    from .units import units  # noqa: F401  at once: imported later, the module of this name would hide the function
+except (ImportError, OSError):  # PyTorch is missing or broken: ``growlab doctor`` must still be able to say so
+    pass
 
 _HOME = {
     "data": ["load_data"],
     "models": ["mlp", "vgg5", "vgg16", "mobilenet", "parameter_count"],
-    "units": ["Unit", "Edit"],
+    "units": ["units", "Unit", "Edit"],
     "plans": ["GrowthPlan", "Candidate", "propose", "apply", "preview"],
     "splitting": ["splitting_matrices"],
     "similarity": [
@@ -26,7 +27,7 @@ _HOME = {
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
-__all__ = sorted([*_MODULE_OF, "units"])
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name):

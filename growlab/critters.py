@@ -162,7 +162,7 @@ def best_accuracy(parts, reliability):
     """The best possible accuracy from `parts` parts (0 to 5), read without error: exact, by going through all votes.
 
     The best guess is the class with most votes; between equals it is drawn at random, so a tie of two counts one half.
-    At reliability 0.6: 0.10, 0.60, 0.60, 0.74, 0.83, 0.88 for 0 to 5 parts. Notebooks 00 and 06.
+    At reliability 0.6: 0.10, 0.60, 0.60, 0.73, 0.83, 0.88 for 0 to 5 parts. Notebooks 00 and 06.
     """
     _require(parts in range(6), f"parts must be 0, 1, 2, 3, 4 or 5, got {parts!r}: an animal has five")
     _require_reliability(reliability)
@@ -205,38 +205,20 @@ def _draw(words, reliability, shortcut, hide, swap, new_backgrounds):
         dark[..., ROOM] = np.where(hidden[..., None], shuffled, dark[..., ROOM])
     dark ^= chance(0.5, 5)[..., None, None]
 
-    # The animal, in palette entries: limbs, parts, forms, then a shade below and an outline around it.
     low_y, high_y, low_x, high_x = PLACES.T
     y, x = low_y + throw(high_y - low_y + 1, 5), low_x + throw(high_x - low_x + 1, 5)
-    canvas = np.zeros((n, SIZE + 2 * _EDGE, SIZE + 2 * _EDGE), np.uint8)
-    step, outer = np.arange(1, 8), [0, 1, 3, 4]  # a limb is seven dabs between the belly and another part
-    dabs = [((z[:, 2:3, None] * step + z[:, outer, None] * (8 - step)) // 8).reshape(n, -1) for z in (y, x)]
-    _stamp(canvas, np.broadcast_to(LIMB, (n, 28, 5, 5)), *dabs)
-    _stamp(canvas, ANIMALS[throw(len(ANIMALS), 5), part], y, x)
-    _stamp(canvas, np.where(dark, DARK, LIGHT).astype(np.uint8) * ROOM, y, x)
-    masks = np.zeros((n * 5, *canvas.shape[1:]), bool)
-    _stamp(masks, np.broadcast_to(ROOM, (n * 5, 1, 7, 7)), y.reshape(-1, 1), x.reshape(-1, 1))
-    there = canvas != NOTHING
-    below, around = there.copy(), there.copy()
-    below[:, :-1] = there[:, 1:]
-    around[:, 1:] |= there[:, :-1]
-    around[:, :, 1:] |= there[:, :, :-1]
-    around[:, :, :-1] |= there[:, :, 1:]
-    around |= below
-    canvas[(canvas == SKIN) & ~below] = SHADE
-    canvas[around & ~there] = OUTLINE
-    inside = np.s_[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
-    canvas, masks = canvas[inside], masks[inside].reshape(n, 5, SIZE, SIZE)
+    canvas, masks = _paint(ANIMALS[throw(len(ANIMALS), 5), part], dark, y, x)
 
     # The colours, and a soft texture behind the animal: 5x5 random greys with straight lines between them.
     skin, white = SKINS[throw(10)[:, 0]], np.full((n, 3), 255, np.int16)
     behind = HUES[backgrounds[:, 0]] + (throw(13, 3) - 6)
-    palette = np.stack([behind, skin * 3 // 10, skin, skin * 3 // 4, (skin + white) // 2, skin * 3 // 10,
+    palette = np.stack([behind, skin * 3 // 10, skin, skin * 3 // 4, (3 * skin + 2 * white) // 5, skin * 2 // 5,
                         white * (50, 41, 18) // 51, white, white // 10], 1).astype(np.uint8)  # (n, 9, 3)
     near = np.maximum(0, 8 - abs(np.arange(SIZE)[:, None] - 8 * np.arange(5)))  # (32, 5)
     texture = (near @ throw(64, 25).reshape(n, 5, 5) @ near.T >> 6) - 32
-    images = palette.reshape(-1, 3).T[:, canvas + 9 * np.arange(n)[:, None, None]].swapaxes(0, 1)
-    images = images + (texture * (canvas == NOTHING)).astype(np.uint8)[:, None]
+    colours = palette.reshape(-1, 3).T[:, canvas + 9 * np.arange(n)[:, None, None]]  # (3, n, 32, 32)
+    images = np.ascontiguousarray(colours.swapaxes(0, 1))
+    images += (texture * (canvas == NOTHING)).astype(np.uint8)[:, None]  # uint8 wraps, so this subtracts, too
 
     # Half of them look to the right. (Forms are symmetric, so they stay what they are.)
     right = throw(2)[:, 0] == 1
@@ -244,6 +226,32 @@ def _draw(words, reliability, shortcut, hide, swap, new_backgrounds):
     for array in (images, masks, objects):
         array[right] = array[right, ..., ::-1]
     return images, labels[:, 0], masks, objects, forms, hidden | swapped, backgrounds[:, 0]
+
+
+def _paint(sprites, dark, y, x):
+    """The animals as palette entries (n, 32, 32), and the masks of their parts (n, 5, 32, 32).
+
+    From sprites (n, 5, 12, 13), forms (n, 5, 7, 7) and the centres y, x (n, 5) of the parts.
+    """
+    n, step, outer = len(y), np.arange(1, 8), [0, 1, 3, 4]  # a limb is seven dabs between the belly and another part
+    dabs = [((z[:, 2:3, None] * step + z[:, outer, None] * (8 - step)) // 8).reshape(n, -1) for z in (y, x)]
+    canvas = np.zeros((n, SIZE + 2 * _EDGE, SIZE + 2 * _EDGE), np.uint8)
+    _stamp(canvas, np.broadcast_to(LIMB, (n, 28, 5, 5)), *dabs)
+    _stamp(canvas, sprites, y, x)
+    _stamp(canvas, np.where(dark, DARK, LIGHT).astype(np.uint8) * ROOM, y, x)
+    masks = np.zeros((n * 5, *canvas.shape[1:]), bool)
+    _stamp(masks, np.broadcast_to(ROOM, (n * 5, 1, 7, 7)), y.reshape(-1, 1), x.reshape(-1, 1))
+
+    there = canvas != NOTHING
+    below, around = there.copy(), there.copy()
+    below[:, :-1] = there[:, 1:]
+    around[:, 1:] |= there[:, :-1]
+    around[:, :, 1:] |= there[:, :, :-1]
+    around[:, :, :-1] |= there[:, :, 1:]
+    canvas[(canvas == SKIN) & ~below] = SHADE
+    canvas[(around | below) & ~there] = OUTLINE
+    inside = np.s_[..., _EDGE:-_EDGE, _EDGE:-_EDGE]
+    return canvas[inside], masks[inside].reshape(n, 5, SIZE, SIZE)
 
 
 def _stamp(canvas, stamps, y, x):
@@ -264,7 +272,7 @@ def _parts(name, choice):
 
 
 def _require_reliability(q):
-    _require(0.1 <= q <= 1, f"reliability must be a probability in [0.1, 1], got {q!r}: 0.1 is pure chance, 1 is certain")
+    _require(0.1 <= q <= 1, f"reliability must be a probability in [0.1, 1], got {q!r}: 0.1 is chance, 1 is certain")
 
 
 def _require(holds, message):

@@ -203,7 +203,7 @@ def load_data(name, root=None, device="cpu", limit=None, seed=0, **options):
     if limit is not None:
         _whole("limit", limit, 2, "at least one picture to train on and one to validate")
 
-    root = root or os.environ.get("GROWLAB_DATA") or _default_root()
+    root = root or os.environ.get("GROWLAB_DATA") or default_root()
     classes, parts, augment = SOURCES[kind](path, Path(root).expanduser().absolute(), seed, **options)
     parts = {split: {key: torch.from_numpy(array) for key, array in part.items()} for split, part in parts.items()}
     everything = parts.pop("train")
@@ -220,7 +220,7 @@ def load_data(name, root=None, device="cpu", limit=None, seed=0, **options):
         split: Split(**{key: value.to(device) for key, value in part.items()}, **common) for split, part in parts.items()})
 
 
-def _default_root():
+def default_root():
     clone = Path(__file__).resolve().parent.parent / "data"
     return clone / "downloads" if (clone / "README.md").exists() else "~/.cache/growlab"
 

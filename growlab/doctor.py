@@ -105,9 +105,9 @@ def disk():
 
 
 def data_folder():
-    from .data import _default_root
+    from .data import default_root
 
-    root = Path(os.environ.get("GROWLAB_DATA") or _default_root()).expanduser().absolute()
+    root = Path(os.environ.get("GROWLAB_DATA") or default_root()).expanduser().absolute()
     existing = next(folder for folder in (root, *root.parents) if folder.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         return False, f"data: {existing} cannot be written to: set GROWLAB_DATA to a folder of yours"

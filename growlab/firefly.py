@@ -10,8 +10,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
-from itertools import cycle
+from functools import cached_property, partial
 
 import torch
 import torch.nn.functional as F
@@ -39,7 +38,7 @@ def firefly(
     penalty: float = 1e-2,
     gate: float = 0.5,
 ) -> GrowthPlan:
-    """A split of every neuron and ``fresh`` new neurons per unit, scored by the decrease of the loss they promise.
+    """A split of every neuron and ``fresh`` new neurons per unit, scored by the decrease of the loss that they promise.
 
     The enlarged network replaces each activation σ(w·x) by ½[σ((w + y·v)·x) + σ((w − y·v)·x)] and adds y·o·σ(u·x) of
     the fresh neurons to what the consumers read; fresh neurons of neighbouring units are not connected. Weights are
@@ -57,18 +56,20 @@ def firefly(
     norm of fresh neurons at its defaults; here they get the running statistics of the first scoring batch, so that they
     act in train mode as they were scored.
 
-    The model is left as it is. Raises ``ValueError`` for options out of range, for no batches, and where the loss is not
-    finite.
+    The model is left as it is. Raises ``ValueError`` for options out of range, no batches, or a loss that is not finite.
     """
     _check(batches, fresh, steps, scoring, step_size, penalty, gate)
     tensors = {name: tensor.detach() for name, tensor in named_tensors(model).items()}
     p = perturb(growable(model), tensors, fresh, step_size, random_stream(seed, "firefly"))
-    enlarged, stream = enlarge(model, p), cycle(batches)
+    enlarged, stream = enlarge(model, p), _endless(batches)
 
     def gradients(y):
         batch = next(stream, None)
         if batch is None:
-            raise ValueError("no batches: firefly needs at least one (images, labels); pass data.batches(…) or a list")
+            raise ValueError(
+                f"no batches left: firefly reads {steps + scoring}, again from the start if there are fewer; pass "
+                "data.batches(…) or a list of at least one (images, labels)"
+            )
         loss = F.cross_entropy(functional_call(enlarged, gated_weights(tensors, p, y), (batch[0],)), batch[1])
         if not loss.isfinite():
             raise ValueError(
@@ -77,7 +78,10 @@ def firefly(
             )
         return dict(zip(p.directions, torch.autograd.grad(loss, [*p.directions.values()], materialize_grads=True)))
 
-    hooks = [norm.register_forward_pre_hook(partial(_measure, where=where)) for norm, where in _norms(enlarged, p)]
+    hooks = [
+        layer.register_forward_pre_hook(partial(_measure, where=where))
+        for layer, name, _, where in _statistics(enlarged, p) if p.fresh and name == "running_mean" and isinstance(layer, BatchNorm)
+    ]  # fmt: skip
     for step in range(steps):
         for (kind, edit), gradient in gradients(y=1.0).items():
             direction = p.directions[kind, edit].detach()  # shares its memory
@@ -99,7 +103,7 @@ def firefly(
             gain = gate_score(_rows(p.directions[kind, edit].detach(), edit), _rows(gradient, edit), gate)
             scores[unit][own] += gain.cpu() / scoring
 
-    statistics = _statistics(enlarged, p)
+    statistics = {edit: getattr(layer, name)[where] for layer, name, edit, where in _statistics(enlarged, p)}
     candidates = [c for unit in p.units for c in _candidates(unit, p, scores[unit].tolist(), statistics)]
     widths = {unit.name: unit.neurons for unit in p.units}
     return GrowthPlan("firefly", widths, tuple(sorted(candidates, key=lambda c: -c.score)))
@@ -126,19 +130,20 @@ class Perturbations:
     fresh: int
     directions: dict[tuple[str, Edit], Tensor]
 
-    @property
+    @cached_property
     def unit_of(self) -> dict[Edit, Unit]:
         return {edit: unit for unit in self.units for edit in unit.edits}
 
+    @cached_property
     def by_tensor(self) -> dict[str, list[tuple[Edit, Unit]]]:
         """The edits of each tensor in surgery's order: copies first, and from the back, so that offsets stay valid."""
         edits = defaultdict(list)
-        for edit, unit in self.unit_of.items():
-            edits[edit.tensor].append((edit, unit))
-        return {name: sorted(todo, key=lambda pair: (pair[0].kind, pair[0].axis, -pair[0].offset)) for name, todo in edits.items()}
+        for edit in sorted(self.unit_of, key=lambda edit: (edit.kind, -edit.offset)):
+            edits[edit.tensor].append((edit, self.unit_of[edit]))
+        return edits
 
 
-def perturb(units: list[Unit], tensors: dict[str, Tensor], fresh: int, size: float, generator: torch.Generator) -> Perturbations:
+def perturb(units: list[Unit], tensors: dict[str, Tensor], fresh: int, size: float, generator) -> Perturbations:
     """Where the directions start: v random and small (its gradient is zero at zero), u as in a new layer, o zero.
 
     Depthwise filters of fresh neurons belong to u: at zero they would cut the neuron off.
@@ -147,15 +152,14 @@ def perturb(units: list[Unit], tensors: dict[str, Tensor], fresh: int, size: flo
     for unit in units:
         for edit in unit.edits:
             tensor = tensors[edit.tensor]
-            shape = list(tensor.shape)
-            shape[edit.axis] = fresh * edit.repeat
+            room = _zeros(tensor, edit, fresh)
             if edit.kind == "share":
-                directions["outgoing", edit] = tensor.new_zeros(shape)
+                directions["outgoing", edit] = room
             elif tensor.dim() > 1:
                 if edit.tensor.removesuffix(".weight") in unit.layers:
                     noise = torch.randn(tensor.shape, generator=generator).to(tensor)
                     directions["split", edit] = size * _scale("split", tensor) * noise
-                uniform = 2 * torch.rand(shape, generator=generator) - 1
+                uniform = 2 * torch.rand(room.shape, generator=generator) - 1
                 directions["incoming", edit] = (uniform / slot(tensor, edit, 0).numel() ** 0.5).to(tensor)
     for direction in directions.values():
         direction.requires_grad_()
@@ -165,8 +169,8 @@ def perturb(units: list[Unit], tensors: dict[str, Tensor], fresh: int, size: flo
 def enlarge(model: nn.Module, p: Perturbations) -> nn.Module:
     """A frozen copy in eval mode that has room for all candidates: parents, then children, then fresh neurons."""
     enlarged = copy.deepcopy(model).eval().requires_grad_(False)
-    new = {unit: [*map(partial(Candidate, unit.name), range(unit.neurons)), *[Candidate(unit.name)] * p.fresh] for unit in p.units}
-    widen(enlarged, new)
+    parents = {unit: [*range(unit.neurons), *[None] * p.fresh] for unit in p.units}
+    widen(enlarged, {unit: [Candidate(unit.name, parent) for parent in found] for unit, found in parents.items()})
     return enlarged
 
 
@@ -177,7 +181,7 @@ def gated_weights(tensors: dict[str, Tensor], p: Perturbations, y: float) -> dic
     plain network's. Biases and batch norm are in the enlarged network already.
     """
     weights = {}
-    for name, todo in p.by_tensor().items():
+    for name, todo in p.by_tensor.items():
         weight, earlier = tensors[name], []
         if weight.dim() == 1:
             continue
@@ -190,14 +194,27 @@ def gated_weights(tensors: dict[str, Tensor], p: Perturbations, y: float) -> dic
                 o = y * p.directions["outgoing", edit]
                 for other, producer in earlier:  # twins read a fresh neuron alike, fresh neurons do not read it
                     twin = o.narrow(other.axis, other.offset, producer.neurons * other.repeat)
-                    nothing = torch.zeros_like(twin.narrow(other.axis, 0, 1)).repeat_interleave(p.fresh * other.repeat, other.axis)
-                    o = _replace(o, other, producer, twin, twin, nothing)
+                    o = _replace(o, other, producer, twin, twin, _zeros(o, other, p.fresh))
                 parts = old / 2, old / 2, o
             weight = _replace(weight, edit, unit, *parts)
             if edit.kind == "copy":
                 earlier.append((edit, unit))
         weights[name] = weight
     return weights
+
+
+def _endless(batches):
+    """Batches, again from the start when they end; nothing is kept, as an epoch of pictures may be large."""
+    batch = True
+    while batch is not None:
+        batch = None
+        for batch in batches:
+            yield batch
+
+
+def _zeros(tensor, edit, neurons):
+    """Like the tensor, but with so many neurons along the edit's axis."""
+    return tensor.new_zeros([neurons * edit.repeat if axis == edit.axis else size for axis, size in enumerate(tensor.shape)])
 
 
 def _replace(tensor, edit, unit, *parts):
@@ -228,20 +245,14 @@ def _scale(kind, tensor):
 # Batch norm of fresh neurons
 
 
-def _fresh_entries(edit, unit, todo, p):
-    """Where the fresh neurons of a unit lie along an axis of the enlarged network."""
-    grown = sum((other.neurons + p.fresh) * e.repeat for e, other in todo if e.axis == edit.axis and e.offset < edit.offset)
-    start = edit.offset + grown + 2 * unit.neurons * edit.repeat
-    return slice(start, start + p.fresh * edit.repeat)
-
-
-def _norms(enlarged, p):
-    """Every batch norm with running statistics, and where its fresh channels are."""
-    for name, todo in p.by_tensor().items():
-        norm = enlarged.get_submodule(name.rpartition(".")[0])
-        if name.endswith("running_mean") and isinstance(norm, BatchNorm) and p.fresh:
-            for edit, unit in todo:
-                yield norm, _fresh_entries(edit, unit, todo, p)
+def _statistics(enlarged, p):
+    """Every running statistic: (layer, name, edit, where its fresh neurons are in the enlarged network)."""
+    for tensor, todo in p.by_tensor.items():
+        layer, _, name = tensor.rpartition(".")
+        for edit, unit in todo if name in ("running_mean", "running_var") else ():
+            before = sum((other.neurons + p.fresh) * e.repeat for e, other in todo if e.offset < edit.offset)
+            start = edit.offset + before + 2 * unit.neurons * edit.repeat
+            yield enlarged.get_submodule(layer), name, edit, slice(start, start + p.fresh * edit.repeat)
 
 
 @torch.no_grad()
@@ -250,16 +261,6 @@ def _measure(norm, inputs, where):
     channels = inputs[0][:, where]
     variance, mean = torch.var_mean(channels, [axis for axis in range(channels.dim()) if axis != 1], correction=0)
     norm.running_mean[where], norm.running_var[where] = mean, variance
-
-
-def _statistics(enlarged, p):
-    """Running statistics of the fresh neurons by edit, one entry per neuron (times the edit's repeat)."""
-    tensors = named_tensors(enlarged)
-    return {
-        edit: tensors[name][_fresh_entries(edit, unit, todo, p)]
-        for name, todo in p.by_tensor().items() if name.endswith(("running_mean", "running_var"))
-        for edit, unit in todo
-    }  # fmt: skip
 
 
 def _candidates(unit, p, scores, statistics):

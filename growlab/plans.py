@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from itertools import islice
 from math import nan, prod
 
 import pandas as pd
@@ -243,7 +244,7 @@ def _costs(model, plan, batches):
                 grows.setdefault(edit.tensor, []).append((edit.axis, unit.name, edit.repeat))
     positions = _positions(model, batches) if batches is not None else {}
     return tuple(
-        Layer(tuple(p.shape), positions.get(name, 0 if p.dim() < 2 or batches is not None else None), tuple(grows.get(name, ())))
+        Layer(tuple(p.shape), positions.get(name, 0 if p.dim() < 2 or positions else None), tuple(grows.get(name, ())))
         for name, p in model.named_parameters()
     )
 
@@ -251,7 +252,7 @@ def _costs(model, plan, batches):
 @torch.no_grad()
 def _positions(model, batches):
     """How often one picture uses each weight: the number of positions in the layer's output."""
-    found, handles, training = {}, [], model.training
+    found, handles, modes = {}, [], {module: module.training for module in model.modules()}
     for name, module in model.named_modules():
         if hasattr(module, "weight") and (hasattr(module, "in_channels") or hasattr(module, "in_features")):
             channels = getattr(module, "out_channels", None) or module.out_features
@@ -261,10 +262,11 @@ def _positions(model, batches):
 
             handles.append(module.register_forward_hook(note))
     try:
-        images, _ = next(iter(batches))
-        model.eval()(images[:1])
+        for images, _ in islice(batches, 1):  # none left: a generator that the method has used up
+            model.eval()(images[:1])
     finally:
-        model.train(training)
+        for module, mode in modes.items():
+            module.training = mode
         for handle in handles:
             handle.remove()
     return found

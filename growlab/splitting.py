@@ -13,7 +13,6 @@ is the eigenvector of the smallest eigenvalue. One backward pass gives g of all 
 import warnings
 from collections import namedtuple
 from collections.abc import Callable, Iterable
-from contextlib import contextmanager
 from itertools import islice
 
 import torch
@@ -21,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from .data import random_stream
+from .decorrelation import evaluating
 from .plans import Candidate, GrowthPlan, growable
 from .units import CONV, trace
 
@@ -28,11 +28,10 @@ BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 SMOOTH = frozenset("gelu mish sigmoid silu softplus tanh".split())
 KINKS = {"relu": {0: 1}, "relu6": {0: 1, 6: -1}}  # where the slope jumps, and by how much
 NOTHING = frozenset("identity dropout dropout1d dropout2d dropout3d alphadropout contiguous".split())  # in eval mode
-LANCZOS_STEPS = 20
+LANCZOS_STEPS = 30
 PATCHES = 1 << 23  # entries of the patches that are unfolded at once
 BLOCK = 1 << 18  # entries of those that are weighted and multiplied at once: they stay in the cache
 TILE = 48  # rows of a splitting matrix that are computed at once
-TINY = torch.finfo(torch.float64).tiny
 
 
 def splitting(
@@ -56,7 +55,7 @@ def splitting(
     density of pre-activations at the kink: **it ranks neurons, it does not predict**. Dead neurons and those without
     activation have S = 0 and are no candidates. Units with any other activation are left out, with a warning.
 
-    ``path``: "dense" builds S and takes ``eigh``; "matrix-free" takes up to 20 Lanczos steps of one product each (started
+    ``path``: "dense" builds S and takes ``eigh``; "matrix-free" takes up to 30 Lanczos steps of one product each (started
     at random, by ``seed``); None the cheaper one for each layer. The maps of all ``fit`` batches are held in memory.
     The model is left as it is, also by an error. Raises ``ValueError`` for options out of range, for no batch, or only one
     where some must be held out, and if nothing can grow; ``FloatingPointError`` if the loss is not finite. Notebook 01.
@@ -73,7 +72,7 @@ def splitting(
     cut = max(1, len(batches) * fit // (fit + held_out)) if require_negative else len(batches)
 
     generator, curvature, directions = random_stream(seed, "splitting"), {}, {}
-    with _evaluated(model):
+    with evaluating(model):
         observer = Observer(model, found := growable(model), beta)
         seen = observer.observe(batches[:cut])
         for name, layer in observer.layers.items():  # popped: what the layer has seen is freed
@@ -102,7 +101,7 @@ def splitting_matrices(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]
     Activations, ``beta``, errors and what is left alone: as in ``splitting``. Notebook 01.
     """
     pictures = 0
-    with _evaluated(model):
+    with evaluating(model):
         observer = Observer(model, growable(model), beta)
         total = dict.fromkeys(observer.layers, 0)
         for images, labels in batches:
@@ -200,18 +199,6 @@ def second_derivative(activation: Callable[[Tensor], Tensor], name: str, z: Tens
         return torch.autograd.grad(first.sum(), z)[0]
 
 
-@contextmanager
-def _evaluated(model):
-    """The model in eval mode; afterwards every module is back in its own."""
-    modes = {module: module.training for module in model.modules()}
-    try:
-        model.eval()
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
 # Linear algebra on the patches X of a layer, (P, D), a row for each picture and position; never built as a whole
 
 
@@ -265,9 +252,9 @@ def _rows(layer, z):
 
 @torch.no_grad()
 def smallest_eigenpairs(layer: nn.Module, samples: list, path: str | None, generator) -> tuple[Tensor, Tensor]:
-    """The smallest eigenvalue of every neuron's S over all ``samples``, (n,), and its eigenvector, (n, D), in float64."""
+    """The smallest eigenvalue of every neuron's S over all ``samples``, (n,), and its eigenvector, (n, D)."""
     n, d = layer.weight.flatten(1).shape
-    start = torch.randn(n, d, generator=generator, dtype=torch.float64).to(layer.weight.device)
+    start = torch.randn(n, d, generator=generator, dtype=torch.float64).to(layer.weight)
     if not samples:
         return torch.zeros_like(start[:, 0]), start
     positions = sum(weight.numel() for _, weight in samples) / n
@@ -276,10 +263,10 @@ def smallest_eigenpairs(layer: nn.Module, samples: list, path: str | None, gener
         # In float64: in float32, eigh failed to converge on layers with dead inputs.
         eigenvalues, vectors = torch.linalg.eigh(gram(layer, samples))
         return eigenvalues[:, 0], vectors[:, :, 0]
-    return lanczos(lambda v: sum(product(layer, *sample, v) for sample in samples).double(), start)
+    return lanczos(lambda v: sum(product(layer, *sample, v) for sample in samples), start)
 
 
-def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, tolerance: float = 1e-4) -> tuple[Tensor, Tensor]:
+def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, tolerance: float = 1e-5) -> tuple[Tensor, Tensor]:
     """Smallest eigenpairs of n symmetric matrices S at once, (n,) and (n, D), from products alone.
 
     ``multiply`` maps (n, D) to (n, D), row i times matrix i; ``start`` is random. Lanczos with full re-orthogonalisation:
@@ -288,7 +275,7 @@ def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, toler
     """
     n, d = start.shape
     steps = min(steps, d)
-    basis, projected = start.new_zeros(n, steps, d), start.new_zeros(n, steps, steps)
+    basis, projected = start.new_zeros(n, steps, d), start.new_zeros(n, steps, steps, dtype=torch.float64)
     q = F.normalize(start)
     for k in range(1, steps + 1):
         basis[:, k - 1] = q
@@ -301,7 +288,8 @@ def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, toler
             eigenvalues, vectors = torch.linalg.eigh(projected[:, :k, :k], UPLO="U")
             residuals = size[:, 0] * vectors[:, -1, 0].abs()
             if k == steps or (residuals <= tolerance * eigenvalues.abs().amax(1)).all():
-                return eigenvalues[:, 0], (known.mT @ vectors[:, :, :1])[:, :, 0]
+                return eigenvalues[:, 0], (known.mT @ vectors[:, :, :1].to(start.dtype))[:, :, 0]
         exhausted = size <= 1e-10 * q.norm(dim=1)  # the space is invariant: go on in another direction
         rest = torch.where(exhausted[:, :, None], start.roll(k, dims=1)[:, :, None], rest)
-        q = F.normalize((rest - known.mT @ (known @ rest))[:, :, 0], eps=TINY)  # once more: the first time leaves rounding
+        rest = rest - known.mT @ (known @ rest)  # once more: the first time leaves rounding of the size of q
+        q = F.normalize(rest[:, :, 0], eps=torch.finfo(rest.dtype).tiny)

@@ -3,7 +3,12 @@
 import copy
 
 import torch
+import torch.nn.functional as F
 from torch import nn
+from torch.func import functional_call
+
+import growlab as gl
+from growlab.plans import Candidate, GrowthPlan
 
 
 def unsettle(model, images, seed=0):
@@ -80,3 +85,24 @@ def enlarged_mlp(model, images, units, gates):
         extra = (y[n:] * activation(x @ u.T)) @ o.T
         x = (activation(z + move) + activation(z - move)) / 2
     return last(x) + extra
+
+
+def split_loss(model, unit, neuron, images, labels):
+    """The network with one neuron split, written out by surgery: a function δ (D,) -> loss with w + δ and w − δ, and D."""
+    grown = copy.deepcopy(model).eval()
+    gl.apply(grown, GrowthPlan("split", {unit.name: unit.neurons}, (Candidate(unit.name, neuron),)))
+    weight = grown.get_parameter(f"{unit.name}.weight").detach()
+    sign = torch.zeros(len(weight), *[1] * (weight.dim() - 1), dtype=weight.dtype)
+    sign[neuron], sign[-1] = -1, 1
+
+    def loss(delta):
+        moved = {f"{unit.name}.weight": weight + sign * delta.reshape(weight.shape[1:])}
+        return F.cross_entropy(functional_call(grown, moved, (images,)), labels)
+
+    return loss, weight[0].numel()
+
+
+def split_hessian(model, unit, neuron, images, labels):
+    """The splitting matrix of one neuron as what it is: the Hessian of ``split_loss`` at δ = 0, by autograd."""
+    loss, d = split_loss(model, unit, neuron, images, labels)
+    return torch.autograd.functional.hessian(loss, torch.zeros(d, dtype=images.dtype))

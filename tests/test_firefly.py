@@ -213,7 +213,8 @@ def test_the_score_is_the_derivative_of_an_explicit_gate(gate, activation):
         fresh = [c for c in plan.candidates if c.unit == name and c.kind == "fresh"]
         rows, columns = ({e.kind: e for e in fresh[0].values}[kind] for kind in ("copy", "share"))
         v = torch.cat([c.values[rows] for c in splits])
-        perturbed.append((v, torch.cat([c.values[rows] for c in fresh]), torch.cat([c.values[columns] for c in fresh], 1)))
+        u, o = torch.cat([c.values[rows] for c in fresh]), torch.cat([c.values[columns] for c in fresh], 1)
+        perturbed.append((v, u, o))
         scores.append(torch.tensor([c.score for c in splits + fresh], dtype=torch.float64))
     gates = [torch.full_like(score, gate, requires_grad=True) for score in scores]
     F.cross_entropy(enlarged_mlp(model, batch[0], perturbed, gates), batch[1]).backward()
@@ -350,7 +351,8 @@ def test_steps_are_bounded_and_follow_the_scale_of_the_weights():
             model[5].running_mean.mul_(factor), model[5].running_var.mul_(factor**2)
         plan = ff.firefly(model, [batch], steps=4, scoring=1, step_size=0.1, penalty=0)
         size = model[4].weight.square().mean().sqrt()
-        moved = [v.square().mean().sqrt() / size for c in plan.candidates if c.unit == "4" and c.parent is not None for v in c.values.values()]
+        splits = [c for c in plan.candidates if c.unit == "4" and c.kind == "split"]
+        moved = [v.square().mean().sqrt() / size for c in splits for v in c.values.values()]
         assert 0.01 < min(moved) and max(moved) < 0.1 * (1 + 0.75 + 0.5 + 0.25) + 0.15  # and where v started
 
 
@@ -378,7 +380,8 @@ def snapshot(model):
 
 def same(a, b):
     tensors = all(torch.equal(a[0][n][0], b[0][n][0]) and a[0][n][1:] == b[0][n][1:] for n in a[0])
-    return tensors and a[0].keys() == b[0].keys() and a[1] == b[1] and all(torch.equal(g, h) for g, h in zip(a[2], b[2]) if g is not None)
+    gradients = all(g is h if g is None else torch.equal(g, h) for g, h in zip(a[2], b[2]))
+    return tensors and gradients and a[0].keys() == b[0].keys() and a[1] == b[1]
 
 
 @pytest.mark.parametrize("failing", [None, 0, 1, 3], ids=["it succeeds", "at once", "in training", "in scoring"])
@@ -426,7 +429,7 @@ def test_missing_batches_and_a_loss_that_is_not_finite_are_named():
     model, (images, labels) = subject("mlp")
     with pytest.raises(ValueError, match="firefly needs batches"):
         ff.firefly(model, None)
-    with pytest.raises(ValueError, match="no batches.*at least one"):
+    with pytest.raises(ValueError, match="no batches left.*at least one"):
         ff.firefly(model, [])
     before = snapshot(model)
     with pytest.raises(ValueError, match="loss of the enlarged network is nan.*step_size than 0.1"):
@@ -434,7 +437,10 @@ def test_missing_batches_and_a_loss_that_is_not_finite_are_named():
     assert same(before, snapshot(model))
 
 
-def test_a_generator_of_batches_is_read_once_and_used_again():
+def test_batches_are_used_again_and_a_generator_that_runs_out_is_named():
     model, batch = subject("mlp")
-    once = ff.firefly(model, (b for b in [batch]), steps=2, scoring=2)
-    assert [c.score for c in once.candidates] == [c.score for c in ff.firefly(model, [batch], steps=2, scoring=2).candidates]
+    plan = ff.firefly(model, [batch], steps=2, scoring=2)
+    enough = ff.firefly(model, (b for b in [batch] * 4), steps=2, scoring=2)
+    assert [c.score for c in enough.candidates] == [c.score for c in plan.candidates]
+    with pytest.raises(ValueError, match="no batches left: firefly reads 4"):
+        ff.firefly(model, (b for b in [batch] * 3), steps=2, scoring=2)

@@ -1,0 +1,70 @@
+"""Run notebooks and store them as the course keeps them, with their twins: ``python tests/store_notebooks.py [NOTEBOOK …]``.
+
+Edit a notebook in JupyterLab, save it, and run this. A twin is for reading changes; ``--from-text`` takes the cells
+from the twin instead. What a page without a kernel cannot show (sliders, progress bars) is not stored.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import jupytext
+import nbformat
+
+FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+METADATA = {
+    "jupytext": {"cell_metadata_filter": "tags,-all", "notebook_metadata_filter": "-all"},
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python", "pygments_lexer": "ipython3"},
+}
+
+
+def clean(notebook):
+    """The notebook without what differs from run to run or needs a kernel: widgets, times, machine's metadata."""
+    notebook = nbformat.from_dict(notebook)
+    notebook.metadata = nbformat.from_dict(METADATA)
+    for cell in notebook.cells:
+        cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if WIDGET not in output.get("data", {})]
+            for output in cell.outputs:
+                if "image/png" in output.get("data", {}):  # the other reading of a picture is an address in memory
+                    output.data["text/plain"] = output.metadata.get("image/png", {}).get("alt", "")
+    return notebook
+
+
+def twin_of(path):
+    return path.parent / "text" / f"{path.stem}.py"
+
+
+def as_text(notebook):
+    return jupytext.writes(notebook, "py:percent")
+
+
+def main(arguments):
+    from nbclient import NotebookClient
+
+    names = [Path(name) for name in arguments if not name.startswith("--")] or sorted(FOLDER.glob("*.ipynb"))
+    for path in names:
+        if "--from-text" in arguments:
+            cells = jupytext.read(twin_of(path)).cells
+            old = nbformat.read(path, 4).cells if path.exists() else []
+            for cell, before in zip(cells, old):
+                cell["id"] = before["id"]
+            notebook = nbformat.v4.new_notebook(cells=cells)
+        else:
+            notebook = nbformat.read(path, 4)
+        started = time.perf_counter()
+        NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False,
+                       resources={"metadata": {"path": str(path.parent)}}).execute()
+        seconds = time.perf_counter() - started
+        notebook = clean(notebook)
+        nbformat.validate(notebook)
+        nbformat.write(notebook, path)
+        twin_of(path).write_text(as_text(notebook))
+        print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
