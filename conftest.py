@@ -17,9 +17,11 @@ for name in ("MPLBACKEND", "PYTHONDONTWRITEBYTECODE"):  # Agg takes the figures 
     os.environ.pop(name, None)
 matplotlib.use("agg")  # in this process only
 
-# The same examples every time, on slow machines too, and no .hypothesis folder.
-hypothesis.settings.register_profile("growlab", derandomize=True, deadline=None, database=None)
-hypothesis.settings.load_profile("growlab")
+# The same examples every time, on slow machines too, and no .hypothesis folder. HYPOTHESIS_PROFILE=nightly draws new
+# ones, ten times as many.
+hypothesis.settings.register_profile("growlab", max_examples=50, derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("nightly", max_examples=500, deadline=None, database=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "growlab"))
 
 
 def pytest_configure(config):

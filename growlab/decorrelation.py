@@ -52,7 +52,7 @@ def decorrelate(
 ) -> pd.DataFrame:
     """K steps of plain gradient descent on similarity penalty + weight change, in place; returns the trace.
 
-    For the weight of the producer of every unit, its filters as rows (METHODS table C: depthwise layers and the
+    For the weight of the producer of every unit, its filters as rows (one of several readings: depthwise layers and the
     read-out are not included). Biases, batch-norm statistics and everything else stay; so do the optimiser's state,
     gradients, modes and hooks. Weights with ``requires_grad=False`` are left alone.
 

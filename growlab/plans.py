@@ -136,7 +136,7 @@ class GrowthPlan:
         to 0 for an exact copy (by ``seed``). Call it before ``within``, so that the budget goes to others; what it
         refuses is in ``plan.refused``, with the reason. The model is left as it is.
 
-        From a second-hand summary, not from the paper (METHODS of notebook 04). Raises ``ValueError`` for options out
+        From a second-hand summary, not from the paper (notebook 04). Raises ``ValueError`` for options out
         of range, missing or empty batches, and a model of other widths.
         """
         from .gate import gate

@@ -252,9 +252,9 @@ def _rows(layer, z):
 
 @torch.no_grad()
 def smallest_eigenpairs(layer: nn.Module, samples: list, path: str | None, generator) -> tuple[Tensor, Tensor]:
-    """The smallest eigenvalue of every neuron's S over all ``samples``, (n,), and its eigenvector, (n, D)."""
+    """The smallest eigenvalue of every neuron's S over all ``samples``, (n,), and its eigenvector, (n, D), in float64."""
     n, d = layer.weight.flatten(1).shape
-    start = torch.randn(n, d, generator=generator, dtype=torch.float64).to(layer.weight)
+    start = torch.randn(n, d, generator=generator, dtype=torch.float64).to(layer.weight.device)
     if not samples:
         return torch.zeros_like(start[:, 0]), start
     positions = sum(weight.numel() for _, weight in samples) / n
@@ -263,7 +263,8 @@ def smallest_eigenpairs(layer: nn.Module, samples: list, path: str | None, gener
         # In float64: in float32, eigh failed to converge on layers with dead inputs.
         eigenvalues, vectors = torch.linalg.eigh(gram(layer, samples))
         return eigenvalues[:, 0], vectors[:, :, 0]
-    return lanczos(lambda v: sum(product(layer, *sample, v) for sample in samples), start)
+    # So here: where gradients vanish, the squares of S would vanish in float32.
+    return lanczos(lambda v: sum(product(layer, *sample, v) for sample in samples).double(), start)
 
 
 def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, tolerance: float = 1e-5) -> tuple[Tensor, Tensor]:
@@ -275,7 +276,7 @@ def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, toler
     """
     n, d = start.shape
     steps = min(steps, d)
-    basis, projected = start.new_zeros(n, steps, d), start.new_zeros(n, steps, steps, dtype=torch.float64)
+    basis, projected = start.new_zeros(n, steps, d), start.new_zeros(n, steps, steps)
     q = F.normalize(start)
     for k in range(1, steps + 1):
         basis[:, k - 1] = q
@@ -288,7 +289,7 @@ def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, toler
             eigenvalues, vectors = torch.linalg.eigh(projected[:, :k, :k], UPLO="U")
             residuals = size[:, 0] * vectors[:, -1, 0].abs()
             if k == steps or (residuals <= tolerance * eigenvalues.abs().amax(1)).all():
-                return eigenvalues[:, 0], (known.mT @ vectors[:, :, :1].to(start.dtype))[:, :, 0]
+                return eigenvalues[:, 0], (known.mT @ vectors[:, :, :1])[:, :, 0]
         exhausted = size <= 1e-10 * q.norm(dim=1)  # the space is invariant: go on in another direction
         rest = torch.where(exhausted[:, :, None], start.roll(k, dims=1)[:, :, None], rest)
         rest = rest - known.mT @ (known @ rest)  # once more: the first time leaves rounding of the size of q

@@ -45,7 +45,7 @@ def widen(model: nn.Module, new: dict[Unit, Sequence], optimizer: torch.optim.Op
     divided by the size of the family, so the function stays.
 
     State of the optimiser follows the gradients: with m copies the incoming gradients are 1/m of the parent's, the
-    outgoing ones stay (METHODS of notebook 02); state of fresh neurons starts at zero. Raises ``ValueError`` if the
+    outgoing ones stay (notebook 02); state of fresh neurons starts at zero. Raises ``ValueError`` if the
     optimizer does not hold the model's parameters.
     """
     tensors = named_tensors(model)

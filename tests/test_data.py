@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 
 from growlab import data as gd
+from growlab import sources
 from growlab.data import Split, crop_and_flip, load_data, random_stream
 
 
@@ -281,7 +282,7 @@ def test_an_unknown_split_is_answered_with_the_known_ones():
 
 def test_root_is_the_argument_then_the_environment_then_the_clone_then_the_home(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setitem(gd.SOURCES, "digits", lambda path, root, seed: seen.append(root) or gd._digits(path, root, seed))
+    monkeypatch.setitem(sources.SOURCES, "digits", lambda path, root, seed: seen.append(root) or sources._digits(path, root, seed))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GROWLAB_DATA", str(tmp_path / "environment"))
     load_data("digits", root=tmp_path / "argument")
@@ -555,7 +556,7 @@ def test_cifar_failed_download_leaves_no_trace_and_says_what_to_do(trouble, cifa
     raw, gone = archive.read_bytes(), threading.Event()
     server, address = serve(lambda handler: TROUBLE[trouble](handler, raw, gone))
     monkeypatch.setattr(kind, "url", address)
-    monkeypatch.setattr(gd, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(sources, "STALL_SECONDS", 0.3)
     began = time.monotonic()
     with pytest.raises(ConnectionError) as caught:
         load_data("cifar10")
@@ -685,7 +686,7 @@ def never(*_):
 
 def test_folder_is_decoded_once_and_then_read_from_the_cache(colours, monkeypatch):
     first = load_data(f"folder:{colours}")
-    monkeypatch.setattr(gd, "_decode", never)
+    monkeypatch.setattr(sources, "_decode", never)
     second = load_data(f"folder:{colours}")
     for name in first.splits:
         assert torch.equal(first.splits[name].images, second.splits[name].images)
@@ -711,7 +712,7 @@ def test_folder_is_decoded_again_after_a_change(change, colours, monkeypatch):
     else:
         file.unlink()
     with monkeypatch.context() as patch, pytest.raises(AssertionError, match="decoded again"):
-        patch.setattr(gd, "_decode", never)
+        patch.setattr(sources, "_decode", never)
         load_data(f"folder:{colours}")
     images = load_data(f"folder:{colours}").test.images
     assert len(images) == {"new file": 7, "fewer files": 5}.get(change, 6)

@@ -204,7 +204,7 @@ def test_half_precision_weights_are_compared_in_float32(dtype):
 
 
 def test_filters_full_of_twins_can_have_mean_zero():
-    """METHODS §4: Eq. 3 constrains one vector. With a, a, b, −b the resultant is 2a: choose the cosine of a and b."""
+    """Eq. 3 constrains one vector. With a, a, b, −b the resultant is 2a: choose the cosine of a and b."""
     a, b = torch.eye(2, dtype=torch.float64)
     four = torch.stack([a, a, b, -b])
     assert gl.mean_cosine(four).item() == pytest.approx(0, abs=1e-15)
@@ -247,7 +247,7 @@ def twin_cosine(weight):
 
 
 def test_twins_part_under_square_energy_and_logdet_but_not_under_the_mean():
-    """METHODS §4, in its order: the means leave them, square is slow, energy and log det are not."""
+    """The means leave them, square is slow, energy and log det are not."""
     cosine, moved = {}, {}
     for kind in KINDS:
         weight, moved[kind] = part(twin_layer(16, 144, angle=0.02), kind, 0.17)

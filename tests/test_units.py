@@ -339,7 +339,7 @@ class Random(nn.Module):
 
 
 @given(networks(), st.integers(0, 2**20))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 def test_random_models_keep_their_function_under_random_plans(network, seed):
     torch.manual_seed(seed)
     images = torch.randn(8, 3, 4, 4, dtype=torch.float64)
