@@ -235,10 +235,10 @@ def test_readme_shows_pictures_and_files_that_are_there():
         assert "://" in target or (ROOT / target).exists(), target
 
 
-def test_readme_example_runs_and_prints_what_it_says(tmp_path):
-    code = re.search(r"```python\n(.*?)```", README, re.S).group(1)
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.S), ids=lambda code: code.split("\n")[-2][:30])
+def test_readme_examples_run_and_print_what_they_say(code, tmp_path):
     promised = re.findall(r"^print\(.*\)  # (.*)", code, re.M)
     done = python("-c", code, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
-    assert len(promised) == 4
+    assert len(promised) >= 2
     assert [line for line in done.stdout.splitlines() if line in promised] == promised
