@@ -34,7 +34,7 @@ def firefly(
     fresh: int = 8,
     steps: int = 10,
     scoring: int = 5,
-    step_size: float = 0.1,
+    step_size: float = 0.03,
     penalty: float = 1e-2,
     gate: float = 0.5,
 ) -> GrowthPlan:
@@ -49,7 +49,8 @@ def firefly(
     ``gate``: at the midpoint 0.5 the score is the whole gain if the loss is quadratic in y; at 1 (published) a split
     counts twice, and the score of a well-trained direction is zero. ``step_size``: the first step of each filter,
     relative to the root mean square of its layer's weights; steps follow the normalised gradient and fall to zero, and
-    outgoing weights move a tenth of it. ``penalty``: times ‖v‖²; it shrinks splits that gain nothing.
+    outgoing weights move a tenth of it. In deep networks large steps add up, and the plan promises more than it keeps:
+    see ``gl.preview``. ``penalty``: times ‖v‖²; it shrinks splits that gain nothing.
 
     The published code has fresh=70, an epoch each for steps and for scoring, gate=1, penalty=1e-2 (1e-4 for u), RMSprop
     with steps of 1e-3, and starts from U(−0.1, 0.1) for v, U(−0.01, 0.01) for o, N(0, 0.1²) for u. It leaves the batch
@@ -288,6 +289,6 @@ def _check(batches, fresh, steps, scoring, step_size, penalty, gate):
     if not 0 < gate <= 1:
         raise ValueError(f"gate must be in (0, 1], got {gate}: 0.5 predicts, 1 is as published; at 0 every split scores 0")
     if not step_size > 0:
-        raise ValueError(f"step_size must be above 0, got {step_size}: 0.1 is a tenth of the weights' root mean square")
+        raise ValueError(f"step_size must be above 0, got {step_size}: 0.03 means 3 % of the weights' root mean square")
     if not penalty >= 0:
         raise ValueError(f"penalty must be at least 0, got {penalty}: 0.01 is as published")

@@ -28,7 +28,7 @@ BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 SMOOTH = frozenset("gelu mish sigmoid silu softplus tanh".split())
 KINKS = {"relu": {0: 1}, "relu6": {0: 1, 6: -1}}  # where the slope jumps, and by how much
 NOTHING = frozenset("identity dropout dropout1d dropout2d dropout3d alphadropout contiguous".split())  # in eval mode
-LANCZOS_STEPS = 30
+LANCZOS_STEPS = 20
 PATCHES = 1 << 23  # entries of the patches that are unfolded at once
 BLOCK = 1 << 18  # entries of those that are weighted and multiplied at once: they stay in the cache
 TILE = 48  # rows of a splitting matrix that are computed at once
@@ -55,7 +55,7 @@ def splitting(
     density of pre-activations at the kink: **it ranks neurons, it does not predict**. Dead neurons and those without
     activation have S = 0 and are no candidates. Units with any other activation are left out, with a warning.
 
-    ``path``: "dense" builds S and takes ``eigh``; "matrix-free" takes up to 30 Lanczos steps of one product each (started
+    ``path``: "dense" builds S and takes ``eigh``; "matrix-free" takes up to 20 Lanczos steps of one product each (started
     at random, by ``seed``); None the cheaper one for each layer. The maps of all ``fit`` batches are held in memory.
     The model is left as it is, also by an error. Raises ``ValueError`` for options out of range, for no batch, or only one
     where some must be held out, and if nothing can grow; ``FloatingPointError`` if the loss is not finite. Notebook 01.
@@ -267,7 +267,7 @@ def smallest_eigenpairs(layer: nn.Module, samples: list, path: str | None, gener
     return lanczos(lambda v: sum(product(layer, *sample, v) for sample in samples).double(), start)
 
 
-def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, tolerance: float = 1e-5) -> tuple[Tensor, Tensor]:
+def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, tolerance: float = 1e-4) -> tuple[Tensor, Tensor]:
     """Smallest eigenpairs of n symmetric matrices S at once, (n,) and (n, D), from products alone.
 
     ``multiply`` maps (n, D) to (n, D), row i times matrix i; ``start`` is random. Lanczos with full re-orthogonalisation:

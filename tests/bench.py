@@ -16,6 +16,7 @@ import growlab as gl
 from growlab import critters
 from growlab.data import Data, Split
 from growlab.records import environment
+from growlab.similarity import PENALTIES
 
 
 def median(function, repeats=7, setup=tuple):
@@ -103,6 +104,55 @@ def surgery():
     return rows
 
 
+def vgg16_steps(width):
+    """VGG16 of a width, a batch of 128, and a function that makes one training step of it: the unit of the rows below."""
+    (batch,) = random_pictures(128).batches("train", 128, seed=0)
+    model = gl.vgg16(width).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    return model, batch, lambda: training_step(model, optimizer, *batch)
+
+
+def in_steps(function, step, rounds=6):
+    """Median seconds of a call, and its median in training steps, taken in turns; the first round warms up."""
+    seconds, ratios = [], []
+    for _ in range(rounds):
+        unit = median(step, 3)
+        seconds.append(median(function, 1))
+        ratios.append(seconds[-1] / unit)
+    return statistics.median(seconds[1:]), statistics.median(ratios[1:])
+
+
+def splitting():
+    rows = []
+    for width, path in ((16, "dense"), (16, "matrix-free"), (32, "matrix-free"), (64, "matrix-free")):
+        model, batch, step = vgg16_steps(width)
+        took, steps = in_steps(lambda: gl.propose("splitting", model, [batch], require_negative=False, path=path), step)
+        rows.append((f"splitting, VGG16({width}), {path}, one batch", f"{took:.2f} s", f"{steps:.1f} training steps"))
+    return rows
+
+
+def firefly():
+    """A pass is one step of the perturbations; 70 candidates are the 13 units' fresh neurons, beside 208 splits."""
+    model, batch, step = vgg16_steps(16)
+    one, passes = (in_steps(lambda: gl.propose("firefly", model, [batch], fresh=5, steps=n, scoring=1), step) for n in (1, 5))
+    took, steps = in_steps(lambda: gl.propose("firefly", model, [batch]), step, 3)
+    return [
+        ("Firefly, VGG16(16), one pass", f"{(passes[0] - one[0]) / 4:.2f} s", f"{(passes[1] - one[1]) / 4:.1f} training steps"),
+        ("Firefly, VGG16(16), a whole proposal", f"{took:.1f} s", f"{steps * 128 / 50_000:.2f} epochs of 50,000 pictures"),
+    ]
+
+
+def decorrelation():
+    """K = 20 steps of every penalty over all 13 layers; at most 0.5 % of an epoch is promised."""
+    rows = []
+    for width, rounds in ((16, 5), (64, 3), (256, 2)):
+        model, _, step = vgg16_steps(width)
+        for kind in PENALTIES:
+            took, steps = in_steps(lambda: gl.decorrelate(model, 20, penalty=kind, movement=0.1), step, rounds)
+            rows.append((f"20 steps of {kind}, VGG16({width})", f"{took * 1e3:.0f} ms", f"{steps * 128 / 50_000:.3%} of an epoch"))
+    return rows
+
+
 def imports():
     def process(code):
         return median(lambda: subprocess.run([sys.executable, "-c", code], check=True), 5)
@@ -115,7 +165,10 @@ def drawing():
     return [("drawing 6,000 critters with masks", f"{median(lambda: critters.draw(6000, 0), 3):.1f} s", "")]
 
 
-BENCHES = {"training": training, "surgery": surgery, "imports": imports, "drawing": drawing}
+BENCHES = {
+    "training": training, "surgery": surgery, "splitting": splitting, "firefly": firefly, "decorrelation": decorrelation,
+    "imports": imports, "drawing": drawing,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

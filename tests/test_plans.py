@@ -106,6 +106,31 @@ def test_proposals_depend_on_their_seed_alone(model):
     assert chosen(1).equals(chosen(1)) and not chosen(1).equals(chosen(2))
 
 
+def test_a_rate_takes_a_short_list_whole_but_a_number_is_exact(model):
+    """A method may find fewer neurons worth building than the rate asks for; what it left out must not be built."""
+    plan = gl.propose("net2net", model)
+    short = GrowthPlan("mine", plan.widths, tuple(c for c in plan.candidates if c.unit == "12")[:3])
+    assert short.within(rate=0.35).neurons == short.within(rate=1, per_unit=True).neurons == 3 and short.within(rate=0.1).neurons == 2
+    for budget in ({"neurons": 4}, {"neurons": 3, "per_unit": True}):
+        with pytest.raises(ValueError, match="were asked for|missing"):
+            short.within(**budget)
+
+
+def test_an_empty_plan_changes_nothing(model):
+    before = copy.deepcopy(model.state_dict())
+    plan = GrowthPlan("mine", {"0": 4}, ()).within(rate=0.35)
+    assert gl.apply(model, plan, torch.optim.SGD(model.parameters(), 0.1)).neurons == 0
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
+
+
+def test_costs_leave_every_mode_alone_and_know_what_a_used_up_generator_does_not_tell(model):
+    model.train()[1].eval()
+    plan = gl.propose("net2net", model, iter(batches()))
+    assert model.training and not model[1].training and plan.within(flops=10**9).neurons == 22
+    with pytest.raises(ValueError, match="pass batches"):
+        gl.propose("net2net", model, iter(())).within(flops=10**9)
+
+
 def test_the_table_tells_where_the_new_neurons_are(model):
     plan = gl.propose("net2net", model).within(rate=0.35)
     gl.apply(model, plan)

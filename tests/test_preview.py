@@ -51,7 +51,7 @@ def test_it_works_for_every_method_and_measures_what_apply_does(method, subject)
 
 
 @pytest.mark.parametrize("method, options, tolerance", [
-    ("firefly", {"step_size": 0.01}, 0.1), ("firefly", {"step_size": 0.1}, 0.3),
+    ("firefly", {"step_size": 0.01}, 0.1), ("firefly", {}, 0.2),
     ("splitting", {"require_negative": False}, 0.02),
 ])  # fmt: skip
 def test_small_steps_do_what_they_promise(method, options, tolerance, subject):

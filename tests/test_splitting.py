@@ -316,26 +316,43 @@ def test_products_and_quadratic_forms_equal_the_dense_matrix(vgg):
         torch.testing.assert_close(quadratic_form(layer, samples, v), (expected * v).sum(1), rtol=1e-10, atol=1e-14)
 
 
-def test_both_paths_find_the_same_eigenpairs(vgg):
-    model, pairs = vgg
-    observer = Observer(copy.deepcopy(model).eval(), growable(model), 3.0)
-    for name, samples in observer.observe(pairs[:2]).items():
-        generator = torch.Generator().manual_seed(0)
-        layer = observer.layers[name]
+@pytest.mark.parametrize("epochs", [0, 1, 5, 15])
+def test_both_paths_find_the_same_eigenpairs(epochs):
+    model, pairs, _ = trained(epochs=epochs)
+    observer = Observer(model.eval(), growable(model), 3.0)
+    for name, samples in observer.observe(pairs[:3]).items():
+        generator, layer = torch.Generator().manual_seed(0), observer.layers[name]
         dense, iterative = (smallest_eigenpairs(layer, samples, path, generator) for path in ("dense", "matrix-free"))
         torch.testing.assert_close(iterative[0], dense[0], rtol=1e-6, atol=0)
         assert ((iterative[1] * dense[1]).sum(1).abs() > 1 - 1e-6).all()
 
 
-def test_forced_paths_choose_the_same_neurons_with_the_same_splits(vgg):
-    plans = [gl.propose("splitting", *vgg, path=path) for path in ("dense", "matrix-free", None)]
-    assert plans[0].neurons > 0
+def test_close_eigenvalues_need_more_steps(vgg):
+    """On random labels the ends of the spectrum lie close: after 20 steps one direction of 22 is not quite there yet."""
+    model, pairs = vgg
+    observer = Observer(copy.deepcopy(model).eval(), growable(model), 3.0)
+    for name, samples in observer.observe(pairs[:2]).items():
+        layer = observer.layers[name]
+        eigenvalues, v = smallest_eigenpairs(layer, samples, "dense", None)
+        start = torch.randn(v.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        multiply = lambda u: sum(product(layer, *sample, u) for sample in samples)  # noqa: B023, E731
+        for steps, tolerance in ((20, 1e-3), (40, 1e-8)):
+            found, u = lanczos(multiply, start, steps, min(tolerance, 1e-4))
+            torch.testing.assert_close(found, eigenvalues, rtol=tolerance, atol=0)
+            assert ((u * v).sum(1).abs() > 1 - tolerance).all()
+
+
+def test_forced_paths_choose_the_same_neurons_with_the_same_splits():
+    model, pairs, _ = trained()
+    plans = [gl.propose("splitting", model, pairs, fit=3, held_out=3, path=path) for path in ("dense", "matrix-free", None)]
+    assert plans[0].neurons > 20
     for plan in plans[1:]:
-        assert [(c.unit, c.parent) for c in plan.candidates] == [(c.unit, c.parent) for c in plans[0].candidates]
-        for a, b in zip(plan.candidates, plans[0].candidates):
-            assert a.score == pytest.approx(b.score, rel=1e-4)
+        kept, expected = plan.within(rate=0.35).candidates, plans[0].within(rate=0.35).candidates
+        assert [(c.unit, c.parent) for c in kept] == [(c.unit, c.parent) for c in expected]
+        for a, b in zip(kept, expected):
+            assert a.score == pytest.approx(b.score, rel=1e-2)
             (v,), (w,) = a.values.values(), b.values.values()
-            assert min((v - w).norm(), (v + w).norm()) < 1e-3 * v.norm()
+            assert min((v - w).norm(), (v + w).norm()) < 1e-2 * v.norm()
 
 
 def test_float32_with_dead_inputs_and_dead_neurons():
@@ -401,18 +418,6 @@ def test_under_relu_the_score_ranks_what_splits_gain_on_unseen_pictures():
     gains = [before - loss_of(built(model, plan, 30, [i]), *unseen) for i in range(plan.neurons)]  # ε = 0.3
     correlation, p = spearmanr([c.score for c in plan.candidates], gains)
     assert correlation > 0.4 and p < 0.01 and sum(gain > 0 for gain in gains) > 0.8 * len(gains)
-
-
-def test_a_short_list_is_taken_whole_and_an_empty_one_changes_nothing():
-    model, pairs, _ = trained("noise")
-    plan = gl.propose("splitting", model, pairs, fit=3, held_out=3)
-    assert plan.within(rate=1).neurons == plan.within(rate=1, per_unit=True).neurons == plan.neurons < 40
-    with pytest.raises(ValueError, match="were asked for"):
-        plan.within(neurons=40)
-    before = copy.deepcopy(model.state_dict())
-    optimizer = torch.optim.SGD(model.parameters(), 0.1)
-    gl.apply(model, GrowthPlan("none", plan.widths, ()).within(rate=0.35), optimizer)
-    assert all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
 
 
 MODELS = {

@@ -1,0 +1,193 @@
+"""One figure per function, one style: data go in, a matplotlib Figure comes out, with a text for those who cannot see it.
+
+Pictures of every station of the flow; notebook 00 begins with them. The colours are Okabe and Ito's, which
+colour-blind readers tell apart; line styles, markers and words say the same once more.
+"""
+
+import io
+
+import matplotlib.figure
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter, StrMethodFormatter
+
+BLUE, RED, BLACK, GREEN, PINK = "#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7"
+GREY = "#767676"
+LINES = ((BLUE, "-", "o"), (RED, "--", "s"), (BLACK, ":", "^"), (GREEN, "-.", "D"), (PINK, (0, (5, 1, 1, 1, 1, 1)), "v"))
+STYLE = {
+    "font.size": 12, "axes.titlesize": 12, "axes.titleweight": "bold", "axes.labelsize": 12, "lines.linewidth": 2.2,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#DDDDDD", "axes.axisbelow": True,
+    "legend.frameon": False, "figure.facecolor": "white", "figure.constrained_layout.use": True,
+}  # fmt: skip
+styled = rc_context(STYLE)  # a decorator: matplotlib's settings are ours inside, and the reader's outside
+PAGE, FILE = 100, 160  # pixels per inch: on the page, and in the file, for projectors and sharp screens
+
+
+class Figure(matplotlib.figure.Figure):
+    """A matplotlib Figure that a notebook shows as PNG, with its ``alt`` text below: JupyterLab and GitHub have no other place for it."""
+
+    alt = ""
+
+    def png(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png", dpi=FILE)
+        return file.getvalue()
+
+    def _ipython_display_(self):
+        from IPython.display import Image, Markdown, display
+
+        display(Image(self.png(), alt=self.alt, width=round(self.get_figwidth() * PAGE)), Markdown(f"*{self.alt}*"))
+
+
+@styled
+def panels(rows=1, columns=1, size=(9, 4), alt="", **how):
+    """An empty (Figure, axes) in this style, for figures of your own; ``how`` goes to ``Figure.subplots``."""
+    figure = Figure(figsize=size)
+    figure.alt = alt
+    return figure, figure.subplots(rows, columns, **how)
+
+
+def show_picture(axes, image, title=""):
+    """Draw uint8 (C, H, W) with one or three channels, every pixel a square."""
+    pixels = np.asarray(image).transpose(1, 2, 0)
+    axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set_axis_off()
+    axes.set_title(title, loc="center")
+
+
+def outline(axes, mask, color, style="-", width=2.5, fine=8):
+    """Draw a line along the edge of a mask, bool (H, W)."""
+    tall, wide = mask.shape
+    pixels = np.kron(np.asarray(mask, float), np.ones((fine, fine)))  # so fine that the line keeps to the pixels' edges
+    box = (-0.5, wide - 0.5, -0.5, tall - 0.5)
+    for shade, line, points in (("white", "-", 1.8 * width), (color, style, width)):  # white below, to be seen on every colour
+        axes.contour(pixels, levels=[0.5], colors=[shade], linestyles=[line], linewidths=points, extent=box)
+
+
+def first_of_each(labels, classes, count):
+    """(classes, count): where in labels (N,) the first ``count`` pictures of every class are."""
+    return np.stack([np.flatnonzero(np.asarray(labels) == label)[:count] for label in range(classes)])
+
+
+@styled
+def contact_sheet(split, rows=4):
+    """Pictures of a Split, one column per class."""
+    figure, axes = panels(rows, len(split.classes), size=(len(split.classes), rows * 1.02 + 0.3), squeeze=False)
+    for label, column in enumerate(first_of_each(split.labels, len(split.classes), rows)):
+        for row, index in enumerate(column):
+            show_picture(axes[row, label], split.images[index], split.classes[label] if row == 0 else "")
+    figure.alt = f"{rows} pictures of each class, side by side: {', '.join(split.classes)}."
+    return figure
+
+
+@styled
+def forms(patterns, parts, classes):
+    """What each part (a row) looks like for each class (a column); patterns: bool (parts, classes, h, w)."""
+    figure, axes = panels(len(parts), len(classes), size=(len(classes) * 0.9, len(parts) * 0.8 + 0.2))
+    for part, row in enumerate(axes):
+        for label, cell in enumerate(row):
+            cell.imshow(patterns[part, label], cmap="Greys", vmin=-0.1, vmax=1.4)
+            cell.set(xticks=[], yticks=[], frame_on=False)
+            cell.set_title(classes[label] if part == 0 else "", loc="center")
+        row[0].set_ylabel(parts[part], rotation=0, ha="right", va="center")
+    figure.alt = f"A table of small patterns: a row for each part ({', '.join(parts)}), a column for each of {len(classes)} classes."
+    return figure
+
+
+def says(split, index, parts):
+    """The class that each part of a critter shows, by name: {part: class}."""
+    return {part: split.classes[form] for part, form in zip(parts, split.forms[index])}
+
+
+@styled
+def anatomy(split, index, parts):
+    """One critter of a Split: the picture, the animal alone, and the masks of its parts with the class that each shows."""
+    image, truth, shows = split.images[index], split.classes[split.labels[index]], says(split, index, parts)
+    figure, axes = panels(1, 3, size=(10, 3.7))
+    alone = np.where(split.objects[index], image, 255 - (255 - image) // 5)  # the background faded
+    for cell, pixels, title in zip(axes, (image, alone, image), (f"a critter, {truth}", "its object mask", "its part masks")):
+        show_picture(cell, pixels, title)
+    outline(axes[1], split.objects[index], BLACK)
+    for (part, form), mask in zip(shows.items(), split.masks[index]):
+        color, style = (BLUE, "-") if form == truth else (RED, "--")
+        y, x = np.argwhere(np.asarray(mask)).mean(0)
+        outline(axes[2], mask, color, style)
+        axes[2].text(x, y, f"{part}\n{form}", ha="center", va="center", fontsize=10, weight="bold", color=color,
+                     bbox={"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 1})
+    told = ", ".join(f"the {part} shows {form}" for part, form in shows.items())
+    figure.alt = f"A critter of class {truth}: the picture, the animal cut out, and the outlines of its parts. {told[0].upper()}{told[1:]}."
+    return figure
+
+
+@styled
+def votes(drawn, classes, best):
+    """Critters with the parts that tell the truth (solid) and the others (dashed), and the ``best`` accuracy from 0, 1, … parts."""
+    figure = Figure(figsize=(10, 3.6))
+    grid = figure.add_gridspec(2, 6)
+    for index, label in enumerate(drawn.labels[:8]):
+        axes = figure.add_subplot(grid[divmod(index, 4)])
+        show_picture(axes, drawn.images[index], classes[label])
+        for mask, form in zip(drawn.masks[index], drawn.forms[index]):
+            outline(axes, mask, *((BLUE, "-") if form == label else (RED, "--")), width=1.7)
+    axes = figure.add_subplot(grid[:, 4:])
+    bars = axes.bar(range(len(best)), best, color=BLUE)
+    axes.bar_label(bars, [f"{value:.0%}" for value in best])
+    axes.set(xlabel="parts that you look at", title="best possible accuracy", ylim=(0, 1.1), xticks=range(len(best)))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.grid(False)
+    true = (drawn.forms[:8] == drawn.labels[:8, None]).mean()
+    figure.alt = (f"Eight critters; {true:.0%} of their parts show their own class, outlined solid, the others dashed. "
+                  f"Best possible accuracy from 0 to {len(best) - 1} parts: {', '.join(f'{value:.0%}' for value in best)}.")
+    return figure
+
+
+def neurons(history):
+    """The number of neurons in each epoch of a History."""
+    return [sum(row["widths"].values()) for row in history.epochs]
+
+
+@styled
+def growth(histories, metric="val_accuracy"):
+    """Accuracy, parameters and neurons over the epochs of {name: History}; dotted lines where one of them grew."""
+    figure, axes = panels(3, 1, size=(9, 6.6), sharex=True, height_ratios=(2, 1, 1))
+    ends = []
+    for (name, history), (color, style, marker) in zip(histories.items(), LINES):
+        table, count = history.table(), neurons(history)
+        axes[0].plot(table["epoch"], table[metric], color=color, ls=style, marker=marker, ms=5, label=name)
+        for cell, sizes in zip(axes[1:], (table["parameters"], count)):
+            cell.step([0, *table["epoch"]], [sizes[0], *sizes], where="pre", color=color, ls=style, label=name)
+        widths = ", ".join(map(str, table["widths"].iloc[-1].values()))
+        axes[2].annotate(f"layers of {widths}", (len(table), count[-1]), xytext=(0, -5), textcoords="offset points",
+                         ha="right", va="top", color=color)
+        for event in history.growths:
+            for cell in axes:
+                cell.axvline(event["epoch"], color=color, ls=":", lw=1.5, zorder=0)
+            axes[0].annotate(f"+{event['neurons']} neurons", (event["epoch"], 1), xycoords=("data", "axes fraction"),
+                             xytext=(4, -4), textcoords="offset points", va="top", color=color)
+        ends.append(f"{name}: {table[metric].iloc[-1]:.0%} with {table['parameters'].iloc[-1]:,} parameters")
+    axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.1)
+    axes[0].set(ylabel="validation accuracy", ylim=(0, 1))
+    axes[0].yaxis.set_major_formatter(PercentFormatter(1))
+    axes[1].set(ylabel="parameters", ylim=(0, None))
+    axes[1].yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes[2].set(ylabel="neurons", xlabel="epochs of training", ylim=(0, None), xlim=(0, None))
+    axes[2].xaxis.set_major_locator(MaxNLocator(integer=True))
+    for cell in axes:
+        cell.grid(False, axis="x")
+    figure.align_ylabels()
+    figure.alt = f"Accuracy, parameters and neurons over the epochs, on one axis. At the end {'; '.join(ends)}."
+    return figure
+
+
+@styled
+def compare(results):
+    """Test accuracies of several seeds, {name: [accuracy, …]}: a marker for each seed, a line at the mean."""
+    figure, axes = panels(1, 1, size=(9, 1 + 0.6 * len(results)))
+    for row, (values, (color, _, marker)) in enumerate(zip(results.values(), LINES)):
+        axes.plot(values, [row] * len(values), marker, color=color, ms=9, alpha=0.8)
+        axes.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=color)
+    axes.set(yticks=range(len(results)), yticklabels=results, ylim=(len(results) - 0.5, -0.5), xlim=(0, 1), xlabel="test accuracy")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    listed = (f"{name} {', '.join(f'{value:.1%}' for value in values)}" for name, values in results.items())
+    figure.alt = f"Test accuracy, a marker for each seed and a line at the mean: {'; '.join(listed)}."
+    return figure
