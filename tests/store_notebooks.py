@@ -6,6 +6,7 @@ from the twin instead. What a page without a kernel cannot show (sliders, progre
 
 import sys
 import time
+from base64 import b64decode
 from pathlib import Path
 
 import jupytext
@@ -13,6 +14,7 @@ import nbformat
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
+KEPT = {"plots.growth(": FOLDER.parent / "data" / "results" / "first_growth.png"}  # in 00, for the README
 METADATA = {
     "jupytext": {"cell_metadata_filter": "tags,-all", "notebook_metadata_filter": "-all"},
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -42,10 +44,16 @@ def as_text(notebook):
     return jupytext.writes(notebook, "py:percent")
 
 
+def first_picture(notebook, call):
+    """The bytes of the first PNG below a cell that contains this call."""
+    cell = next(cell for cell in notebook.cells if cell.cell_type == "code" and call in cell.source)
+    return b64decode(next(output.data["image/png"] for output in cell.outputs if "image/png" in output.data))
+
+
 def main(arguments):
     from nbclient import NotebookClient
 
-    names = [Path(name) for name in arguments if not name.startswith("--")] or sorted(FOLDER.glob("*.ipynb"))
+    names = [Path(name).resolve() for name in arguments if not name.startswith("--")] or sorted(FOLDER.glob("*.ipynb"))
     for path in names:
         if "--from-text" in arguments:
             cells = jupytext.read(twin_of(path)).cells
@@ -62,6 +70,9 @@ def main(arguments):
         notebook = clean(notebook)
         nbformat.validate(notebook)
         nbformat.write(notebook, path)
+        if path == FOLDER / "00_start_here.ipynb":
+            for call, picture in KEPT.items():
+                picture.write_bytes(first_picture(notebook, call))
         twin_of(path).write_text(as_text(notebook))
         print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1000:.0f} kB")
 

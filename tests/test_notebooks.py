@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from store_notebooks import WIDGET, as_text, clean, main, twin_of
+from store_notebooks import KEPT, WIDGET, as_text, clean, first_picture, main, twin_of
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
@@ -110,6 +110,13 @@ def test_at_least_five_cells_are_compared_with_what_is_stored(notebook):
     assert tags <= {"nbval-check-output", "nbval-ignore-output", "hide-input"}, "a misspelled tag compares nothing"
 
 
+def test_the_pictures_of_the_readme_are_those_of_the_notebook():
+    notebook = nbformat.read(FOLDER / "00_start_here.ipynb", 4)
+    for call, picture in KEPT.items():
+        assert picture.read_bytes() == first_picture(notebook, call)
+        assert picture.stat().st_size <= 150_000
+
+
 # ---------------------------------------------------------------------------------------------- the template
 
 def test_it_has_one_title_with_its_number(path, notebook):
@@ -160,7 +167,7 @@ def test_it_has_a_slider_and_moves_it(notebook):
 def test_cells_are_short(notebook):
     for cell in code(notebook):
         assert len([line for line in cell.source.splitlines() if line.strip()]) <= 14, cell.source
-        assert max(map(len, cell.source.splitlines())) <= 110, cell.source
+        assert max(map(len, cell.source.splitlines())) <= 100, cell.source
         ast.parse(cell.source)
 
 

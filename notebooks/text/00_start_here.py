@@ -29,12 +29,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 from IPython.display import Markdown
-from ipywidgets import FloatSlider, interactive
+from ipywidgets import FloatSlider, Image, VBox
 
 import growlab as gl
 from growlab import critters, doctor, plots
 
-torch.set_num_threads(1)  # small networks need no more, and sums come out the same on machines with other numbers of cores
+torch.set_num_threads(1)  # enough for small networks; and the number of cores changes no result
 
 # %% [markdown]
 # ## Is this machine ready? · core
@@ -145,7 +145,8 @@ plots.anatomy(data.train, index, critters.PARTS)
 # %% tags=["nbval-check-output"]
 print("share of parts that show their own class:", round(honest.float().mean().item(), 2))
 for parts in range(6):
-    print(f"looking at {parts} parts: best possible accuracy {critters.best_accuracy(parts, 0.6):.3f}")
+    best = critters.best_accuracy(parts, 0.6)
+    print(f"parts looked at: {parts}, best possible accuracy: {best:.3f}")
 
 
 # %% [markdown]
@@ -165,11 +166,15 @@ def look(reliability):
     return plots.votes(drawn, critters.CLASSES, best)
 
 
-slider = FloatSlider(0.6, min=0.1, max=1, step=0.1, continuous_update=False, description="reliability")
-interactive(look, reliability=slider)
+slider = FloatSlider(0.6, min=0.1, max=1, step=0.1, description="reliability")
+picture = Image(value=look(slider.value).png(), width=1000)
+slider.observe(lambda moved: setattr(picture, "value", look(moved.new).png()), "value")
+slider.continuous_update = False  # draw when you let go of it
+VBox([slider, picture])
 
 # %% [markdown]
-# You can also move it from a cell. The same picture, for readers of a page on which nothing runs:
+# You can move it from a cell, too. Here is the same picture at another place of the slider, for readers of a page on
+# which nothing runs:
 
 # %%
 slider.value = 0.8
@@ -189,8 +194,9 @@ look(slider.value)
 torch.manual_seed(0)
 model = gl.vgg5(width=4)
 pd.DataFrame([
-    {"unit": unit.name, "layer": type(model.get_submodule(unit.name)).__name__, "neurons": unit.neurons,
-     "weights of each": unit.weight.shape[1], "tensors that follow": len(unit.edits)} for unit in gl.units(model)
+    {"unit": unit.name, "neurons": unit.neurons,
+     "weights of each": unit.weight.shape[1], "tensors that follow": len(unit.edits)}
+    for unit in gl.units(model)
 ])  # fmt: skip
 
 # %% [markdown]
@@ -207,7 +213,8 @@ pd.DataFrame([
 plan = gl.propose("random", model).within(rate=0.35)
 before = gl.parameter_count(model)
 print(f"neurons: {sum(plan.widths.values())} + {plan.neurons}")
-print(f"parameters: {before} -> {plan.parameters}, {plan.parameters / before - 1:+.0%}")
+share = plan.parameters / before - 1
+print(f"parameters: {before} -> {plan.parameters}, {share:+.0%}")
 
 # %%
 plan.table()
@@ -228,7 +235,8 @@ answers = model(pictures)
 gl.apply(model, plan)
 print("parameters:", gl.parameter_count(model))
 print("widths:", [unit.neurons for unit in gl.units(model)])
-print("same answers, to rounding:", torch.allclose(model(pictures), answers, atol=1e-5))
+same = torch.allclose(model(pictures), answers, atol=1e-5)
+print("same answers, to rounding:", same)
 
 # %% [markdown]
 # The answers stay, since nobody listens to the new neurons yet. Their outgoing weights get a gradient at the next step,
@@ -268,11 +276,14 @@ grown = run(seed=0, growth=growth)
 plots.growth({"grown": grown, "never grown": never})
 
 # %%
-gain = 100 * (grown.result["test_accuracy"] - never.result["test_accuracy"])
-Markdown(f"""On the test pictures, which played no part in training, the network that never grew is right on
-{never.result["test_accuracy"]:.1%}, and the one that grew on {grown.result["test_accuracy"]:.1%}:
-**{gain:.0f} points** more. It has {grown.result["parameters"]:,} parameters instead of
-{never.result["parameters"]:,}, in layers of {", ".join(map(str, grown.result["widths"].values()))} neurons.""")
+small, large = never.result, grown.result
+gain = 100 * (large["test_accuracy"] - small["test_accuracy"])
+parts = sum(critters.best_accuracy(k, 0.6) < large["test_accuracy"] for k in range(6))
+Markdown(f"""On the test pictures, which played no part in training, the network that never
+grew is right on {small["test_accuracy"]:.1%}, and the one that grew on
+{large["test_accuracy"]:.1%}: **{gain:.0f} points** more. It has {large["parameters"]:,}
+parameters instead of {small["parameters"]:,}. Nobody can be right so often with fewer
+than {parts} parts: the grown network looks at {parts} parts, at least.""")
 
 # %% [markdown]
 # Read the figure from below. The dotted lines mark the two growths. The number of neurons jumps there, and so does the
@@ -292,8 +303,10 @@ widths = list(grown.result["widths"].values())
 born_large = run(seed=0, width=widths)
 
 # %%
-Markdown(f"""Born large: {born_large.result["test_accuracy"]:.1%} on the test pictures. Grown:
-{grown.result["test_accuracy"]:.1%}. Never grown: {never.result["test_accuracy"]:.1%}.""")
+three = {"born large": born_large, "grown": grown, "never grown": never}
+for name, history in three.items():
+    result = history.result
+    print(f"{name:12}{result['parameters']:6,} parameters   test {result['test_accuracy']:.1%}")
 
 # %% [markdown]
 # This third network is the yardstick of the whole course. A growth that stays far below it wastes neurons. A growth that
@@ -303,35 +316,37 @@ Markdown(f"""Born large: {born_large.result["test_accuracy"]:.1%} on the test pi
 # %% [markdown]
 # ## Was it luck? · extra
 #
-# One run of each is an anecdote. We ran all three with more seeds, and kept the record.
+# One run of each is an anecdote. We ran all three with three more seeds, and kept the record.
 # Set `rerun = True` to make it anew; this takes some minutes.
 
 # %%
 rerun = False
 record = json.loads(Path("../data/results/first_growth.json").read_text())
+others = record["test_accuracy"]  # {arm: [accuracy of each seed]}
 if rerun:
-    record["test_accuracy"] = {name: [] for name in record["test_accuracy"]}
+    others = {name: [] for name in others}
     for seed in record["seeds"]:
-        three = {"grown": run(seed, growth=growth), "never grown": run(seed)}
-        three["born large"] = run(seed, width=list(three["grown"].result["widths"].values()))
-        for name, history in three.items():
-            record["test_accuracy"][name].append(history.result["test_accuracy"])
+        runs = {"grown": run(seed, growth=growth), "never grown": run(seed)}
+        final = list(runs["grown"].result["widths"].values())
+        runs["born large"] = run(seed, width=final)
+        for name, history in runs.items():
+            others[name].append(history.result["test_accuracy"])
 
 # %% [markdown]
-# Here is your run with seed 0 from above, first in each row, and then the recorded ones.
+# Here is your run with seed 0 from above, first in each row of numbers, and then the recorded ones.
 
 # %%
-yours = {"grown": grown, "never grown": never, "born large": born_large}
-accuracies = {name: [yours[name].result["test_accuracy"], *others] for name, others in record["test_accuracy"].items()}
+accuracies = {name: [three[name].result["test_accuracy"], *others[name]] for name in others}
 plots.compare(accuracies)
 
 # %%
 gains = [100 * (a - b) for a, b in zip(accuracies["grown"], accuracies["never grown"])]
-Markdown(f"""The gains of grown over never grown, seed by seed: {", ".join(f"{gain:.0f}" for gain in gains)} points.
+listed = ", ".join(f"{gain:.0f}" for gain in gains)
+Markdown(f"""The gains of grown over never grown, seed by seed: {listed} points.
 The smallest is {min(gains):.0f}, the largest {max(gains):.0f}.""")
 
 # %% [markdown]
-# The gain has the same sign in every seed, and it is far larger than its spread. For this question a few seeds are
+# The gain has the same sign in every seed, and even the smallest one is large. For this question a few seeds are
 # enough. Most questions of this course are about differences of a point or less, and need many more.
 
 # %% [markdown]
@@ -353,7 +368,8 @@ except ValueError as error:
 
 # %% [markdown]
 # ## Quiz
-#
+
+# %% [markdown]
 # **1. New neurons with outgoing weights of zero keep all answers. What about the training that follows?**
 # - (a) It goes on as without them.
 # - (b) It goes on differently: their outgoing weights get a gradient at once.
@@ -366,7 +382,8 @@ except ValueError as error:
 # - (c) No. That happens only if the incoming weights are zero as well.
 #
 # </details>
-#
+
+# %% [markdown]
 # **2. You copy a neuron and halve the outgoing weights of both twins. What does the copy add at once?**
 # - (a) Capacity: the network is larger, so it is better right away.
 # - (b) Nothing, as long as the twins stay equal.
@@ -379,7 +396,8 @@ except ValueError as error:
 # - (c) No. Two halves make a whole: the sum that the next layer sees stays the same.
 #
 # </details>
-#
+
+# %% [markdown]
 # **3. A grown network beats one that never grew, after equally many epochs. Was that a fair fight?**
 # - (a) Yes: both saw the same pictures equally often.
 # - (b) No: it also had more parameters and more computation. Compare with one born large, and at equal work.
@@ -392,7 +410,8 @@ except ValueError as error:
 # - (c) No. Equal work is one more comparison, not the only right one: size would still differ.
 #
 # </details>
-#
+
+# %% [markdown]
 # **4. Why is the best accuracy from two parts the same as from one?**
 # - (a) Because two parts always agree.
 # - (b) Because you cannot tell who lies when they differ.
@@ -405,7 +424,8 @@ except ValueError as error:
 # - (c) No. All parts are *equally reliable*; it is the vote that fails, not the witness.
 #
 # </details>
-#
+
+# %% [markdown]
 # **5. With one seed, method A is 0.4 points above method B on 2,000 test pictures. What follows?**
 # - (a) A is better.
 # - (b) Too little is known: the difference is below the noise of one run.
@@ -425,8 +445,11 @@ except ValueError as error:
 # Everything follows one flow. You have just walked along it once.
 #
 # ```
-# data ─► model ─► units ─► propose ─► plan ─► apply ─► decorrelate ─► train on ─► record ─► attention
-#  00      00       00      01 02 03    02      01          04           00 02        05         06
+# data ─► model ─► units ─► propose ─► plan ─► apply ─►
+#  00      00       00      01 02 03    02      01
+#
+#     decorrelate ─► train on ─► record ─► attention
+#         04           00 02       05         06
 # ```
 #
 # | | notebook | the question |
