@@ -160,9 +160,9 @@ def growth(histories, metric="val_accuracy"):
         axes[0].plot(table["epoch"], table[metric], color=color, ls=style, marker=marker, ms=5, label=name)
         for cell, sizes in zip(axes[1:], (table["parameters"], count)):
             cell.step([0, *table["epoch"]], [sizes[0], *sizes], where="pre", color=color, ls=style, label=name)
-        widths = ", ".join(map(str, table["widths"].iloc[-1].values()))
-        if len(history.result["widths"]) <= 6:  # more would run across the curves
-            axes[2].annotate(f"layers of {widths}", (len(table), count[-1]), xytext=(0, -5), textcoords="offset points",
+        widths = list(table["widths"].iloc[-1].values())
+        if len(widths) <= 6:  # more would run across the curves
+            axes[2].annotate(f"layers of {', '.join(map(str, widths))}", (len(table), count[-1]), xytext=(0, -5), textcoords="offset points",
                              ha="right", va="top", color=color)
         for event in history.growths:
             for cell in axes:
