@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from . import models
 from .data import Data, Split, random_stream
 from .decorrelation import check_options, decorrelate
 from .gate import check_gate
-from .plans import METHODS, apply, check_rate, propose, share_out
+from .plans import METHODS, apply, check_rate, propose
 from .records import History, environment, read_checkpoint, restore, save
 from .similarity import check_name, similarity_figures
 from .units import units
@@ -265,12 +265,13 @@ def _grow(model, data, growth, optimizer, history, epoch, seed, batch_size):
     with torch.random.fork_rng():
         torch.manual_seed(random_stream(seed, "proposal", epoch).initial_seed())
         plan = propose(growth.method, model, batches, **options)
-    if growth.gate is None:
-        plan = plan.within(growth.rate, per_unit=growth.per_unit)
-    else:
-        plan = _gated(model, plan, growth, batches, (seed, "gate", epoch))
-    if plan.candidates:  # a gate may have refused them all
-        apply(model, plan, optimizer)
+    if growth.gate is not None:
+        options = {"seed": (seed, "gate", epoch)} | growth.gate_options
+        if options.get("on", "weights") != "weights":
+            options["batches"] = islice(batches, 1)
+        plan = plan.gate(model, **options)
+    plan = plan.within(growth.rate, per_unit=growth.per_unit)
+    apply(model, plan, optimizer)
     seconds = time.perf_counter() - started
     history.growths.append({
         "epoch": epoch, "method": plan.method, "neurons": plan.neurons, "widths": plan.widths_after,
@@ -279,24 +280,6 @@ def _grow(model, data, growth, optimizer, history, epoch, seed, batch_size):
     })  # fmt: skip
     _note_similarity(model, history, epoch, "after growth")
     return seconds
-
-
-def _gated(model, plan, growth, batches, seed):
-    """What the gate lets in, within the budget; fewer if it refuses too many."""
-    options = {"seed": seed} | growth.gate_options
-    if options.get("on", "weights") != "weights":
-        options["batches"] = islice(batches, 1)
-    widths = plan.widths
-    plan = plan.gate(model, **options)
-    budget = round(growth.rate * sum(widths.values()))
-    if not growth.per_unit:
-        return plan.within(neurons=min(budget, plan.neurons))
-    left, chosen = share_out(budget, widths), []
-    for candidate in plan.candidates:  # the best first
-        if left[candidate.unit] > 0:
-            left[candidate.unit] -= 1
-            chosen.append(candidate)
-    return replace(plan, candidates=tuple(chosen))
 
 
 def _decorrelate(model, data, growth, history, epoch, seed, batch_size, before):
