@@ -63,7 +63,7 @@ def test_the_twin_is_the_notebook_as_text(path, notebook):
 
 
 def test_every_twin_has_a_notebook():
-    assert sorted(FOLDER.glob("text/*")) == [twin_of(path) for path in PATHS]
+    assert sorted(FOLDER.glob("text/*.py")) == [twin_of(path) for path in PATHS]
 
 
 def test_it_is_small_valid_and_stored_without_what_needs_a_kernel_or_differs_from_run_to_run(path, notebook):
