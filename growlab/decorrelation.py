@@ -6,7 +6,6 @@ place at the very end, so whatever goes wrong leaves the model as it was. Notebo
 
 import math
 from collections.abc import Iterable
-from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
 from itertools import cycle, islice
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .data import random_stream
+from .models import evaluating
 from .plans import GrowthPlan, growable
 from .similarity import (
     CHANGES,
@@ -153,19 +153,6 @@ def refresh_statistics(model: nn.Module, batches: Iterable) -> None:
         finally:
             for norm, (momentum, _) in zip(norms, before):
                 norm.momentum = momentum
-
-
-@contextmanager
-def evaluating(*models: nn.Module):
-    """Eval mode within the block; afterwards every module is in its own mode again."""
-    modes = {module: module.training for model in models for module in model.modules()}
-    for model in models:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 def check_options(k, options: dict) -> None:

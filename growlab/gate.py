@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .data import random_stream
-from .decorrelation import evaluating
+from .models import evaluating
 from .similarity import check_name
 from .units import Unit, named_tensors, units
 

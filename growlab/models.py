@@ -5,6 +5,7 @@ Nothing here knows that networks can grow. That is the point: growing needs no s
 """
 
 from collections.abc import Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -59,6 +60,19 @@ def mobilenet(width=32, classes=10, channels=3) -> nn.Sequential:
 def parameter_count(model: nn.Module) -> int:
     """Number of parameters; buffers such as running means are none."""
     return sum(p.numel() for p in model.parameters())
+
+
+@contextmanager
+def evaluating(*models: nn.Module):
+    """Eval mode within the block; afterwards every module is in its own mode again."""
+    modes = {module: module.training for model in models for module in model.modules()}
+    for model in models:
+        model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _vgg(blocks, width, classes, channels):

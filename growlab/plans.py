@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .models import evaluating
 from .surgery import widen
 from .units import Edit, Unit, units
 
@@ -252,7 +253,7 @@ def _costs(model, plan, batches):
 @torch.no_grad()
 def _positions(model, batches):
     """How often one picture uses each weight: the number of positions in the layer's output."""
-    found, handles, modes = {}, [], {module: module.training for module in model.modules()}
+    found, handles = {}, []
     for name, module in model.named_modules():
         if hasattr(module, "weight") and (hasattr(module, "in_channels") or hasattr(module, "in_features")):
             channels = getattr(module, "out_channels", None) or module.out_features
@@ -262,11 +263,10 @@ def _positions(model, batches):
 
             handles.append(module.register_forward_hook(note))
     try:
-        for images, _ in islice(batches, 1):  # none left: a generator that the method has used up
-            model.eval()(images[:1])
+        with evaluating(model):
+            for images, _ in islice(batches, 1):  # none left: a generator that the method has used up
+                model(images[:1])
     finally:
-        for module, mode in modes.items():
-            module.training = mode
         for handle in handles:
             handle.remove()
     return found

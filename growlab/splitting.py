@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
 from .data import random_stream
-from .decorrelation import evaluating
+from .models import evaluating
 from .plans import Candidate, GrowthPlan, growable
 from .units import CONV, trace
 

@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx, nn
 
+from .models import evaluating
+
 TORCH = os.path.dirname(torch.__file__)
 CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -87,14 +89,10 @@ def units(model: nn.Module, coupled: bool = False, explain: bool = False) -> lis
     says why. Raises ``ValueError`` for models that ``torch.fx`` cannot read.
     """
     reader = _Reader(model)
-    modes = {module: module.training for module in model.modules()}
-    try:
+    with evaluating(model):  # which also brings the modes back
         for mode in (True, False):  # a branch on self.training must be followed whichever way it goes
             model.train(mode)
             reader.read(trace(model))
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
     found = reader.units()
     return [unit for unit in found if explain or (not unit.frozen and (coupled or len(unit.layers) == 1))]
 

@@ -185,11 +185,20 @@ def test_run_trains_grows_and_leaves_a_record(tmp_path):
     assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint.pt", "record.json"]
 
 
+def test_run_grows_a_model_of_your_own(tmp_path):
+    (tmp_path / "mine.py").write_text("import growlab as gl\ndef small(): return gl.vgg5(3)[:-1].append(gl.mlp([3, 5, 10])[1:])\n")
+    done = python("-m", "growlab", *RUN, "--model", "mine:small", "--out", "run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    widths = [row["widths"] for row in json.loads((tmp_path / "run" / "record.json").read_text())["epochs"]]
+    assert sum(widths[0].values()) == 17 and sum(widths[1].values()) == 23  # four of three and one of five, and 35 % more
+
+
 @pytest.mark.parametrize("change, named", [
     ("--data cats", "unknown data set 'cats'"),
     ("--data folder:missing", "missing"),
     ("--limit 1", "limit"),
     ("--model resnet", "unknown model 'resnet'"),
+    ("--model nowhere:make", "cannot find 'nowhere:make'"),
     ("--width 0", "width"),
     ("--method sprout", "unknown method 'sprout'"),
     ("--rate 3.5", "3.5"),
