@@ -24,6 +24,7 @@ _HOME = {
     "decorrelation": ["decorrelate", "refresh_statistics"],
     "records": ["History", "save", "load"],
     "training": ["train", "evaluate", "Growth", "learning_rate"],
+    "exercises": ["check", "hint", "solution", "answer", "predict", "progress"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 

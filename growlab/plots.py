@@ -196,3 +196,37 @@ def compare(results):
     listed = (f"{name} {', '.join(f'{value:.1%}' for value in values)}" for name, values in results.items())
     figure.alt = f"Test accuracy, a marker for each seed and a line at the mean: {'; '.join(listed)}."
     return figure
+
+
+@styled
+def difference(expected, got):
+    """Two tensors (…, h, w) of one shape and their difference; of more dimensions, the slice where they differ most."""
+    expected, got = (np.asarray(tensor, float) for tensor in (expected, got))
+    while expected.ndim > 2:
+        apart = np.nan_to_num(np.abs(got - expected)).reshape(len(expected), -1).max(1)
+        expected, got = expected[apart.argmax()], got[apart.argmax()]
+    figure, axes = panels(1, 3, size=(7, 2.4))
+    limit = max(np.nanmax(np.abs(values), initial=1e-12) for values in (expected, got))
+    for cell, values, title in zip(axes, (expected, got, got - expected), ("expected", "got", "got − expected")):
+        image = cell.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
+        cell.set(xticks=[], yticks=[], title=title)
+    figure.colorbar(image, ax=axes)
+    figure.alt = f"Expected, got and their difference as maps; the largest difference is {np.nanmax(np.abs(got - expected)):.2g}."
+    return figure
+
+
+@styled
+def curves(series, x, y, title="", alt="", size=(9, 4), **scales):
+    """Lines {name: (x values, y values)} with the labels ``x`` and ``y``; ``scales`` go to ``Axes.set`` (xscale="log", …).
+
+    y values (seeds, points) give a thin line for each seed and a thick one for their mean.
+    """
+    figure, axes = panels(1, 1, size=size, alt=alt)
+    for (name, (across, up)), (color, style, marker) in zip(series.items(), LINES):
+        up = np.atleast_2d(np.asarray(up, float))
+        for seed in up if len(up) > 1 else ():
+            axes.plot(across, seed, color=color, ls=style, lw=0.8, alpha=0.6)
+        axes.plot(across, up.mean(0), color=color, ls=style, marker=marker if up.shape[1] <= 25 else "", ms=5, label=name)
+    axes.set(xlabel=x, ylabel=y, title=title, **scales)
+    axes.legend()
+    return figure

@@ -165,3 +165,15 @@ def test_compare_has_a_marker_for_each_seed_and_a_line_at_the_mean():
     (axes,) = figure.axes
     assert [list(line.get_xdata()) for line in axes.lines] == [[0.1, 0.2], [pytest.approx(0.15)] * 2, [0.5, 0.75], [0.625] * 2]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+
+
+def test_curves_show_every_seed_and_their_mean_and_difference_finds_the_slice_that_differs():
+    figure = plots.curves({"a": ([1, 2], [[0, 1], [2, 3]]), "b": ([1, 2], [5, 6])}, "epoch", "loss", alt="two lines", yscale="log")
+    (axes,) = figure.axes
+    assert [list(line.get_ydata()) for line in axes.lines] == [[0, 1], [2, 3], [1, 2], [5, 6]]
+    assert axes.get_xlabel() == "epoch" and [text.get_text() for text in axes.get_legend().get_texts()] == ["a", "b"]
+    expected = np.zeros((2, 3, 4, 4))
+    got = expected.copy()
+    got[1, 2, 0, 0] = 1
+    figure = plots.difference(expected, got)
+    assert figure.axes[2].images[0].get_array().max() == 1 and "1" in figure.alt

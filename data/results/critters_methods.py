@@ -4,9 +4,10 @@
     python data/results/critters_methods.py FOLDER --collect    writes critters_methods.json beside this file
 
 Width 4, 35 % more neurons after epochs 1, 2, 3 and 4 of 12, constant learning rate for 40 % of training, then a cosine;
-K as the paper reports it for each method (Net2Net: as Random), |mean cosine|, 10 % relative movement. The controls are
-the network that never grows and the final widths (13 everywhere) from scratch. All arms of a seed share the initial
-weights (but those of width 13), the order of the data and the random numbers of growth.
+learning rate and batches as in notebook 00. K as the paper reports it for each method (Net2Net: as Random), |mean
+cosine|, 10 % relative movement; the placebo is as many steps in random directions. The controls are the network that
+never grows and the final widths (13 everywhere) from scratch. All arms of a seed share the initial weights (but those
+of width 13), the order of the data and the random numbers of growth.
 """
 
 import json
@@ -26,24 +27,25 @@ SEEDS = 10
 def arms():
     yield "never", 4, None
     yield "scratch", 13, None
+    when = {"rate": 0.35, "at": (1, 2, 3, 4)}
     for method, k in K.items():
-        for steps in (0, k):
-            growth = gl.Growth(method, 0.35, at=(1, 2, 3, 4), k=steps, decorrelate={"movement": 0.1})
-            yield f"{method}{'+penalty' if steps else ''}", 4, growth
+        yield method, 4, gl.Growth(method, **when)
+        yield f"{method}+penalty", 4, gl.Growth(method, **when, k=k, decorrelate={"movement": 0.1})
+    yield "random+placebo", 4, gl.Growth("random", **when, k=20, decorrelate={"movement": 0.1, "penalty": "random"})
 
 
 def run(folder, seeds):
     torch.set_num_threads(1)
     for seed in seeds:
-        data = gl.load_data("critters", reliability=0.8, seed=seed)
+        data = gl.load_data("critters", seed=seed)
         for name, width, growth in arms():
             place = Path(folder) / f"{name}-{seed}"
             if (place / "record.json").exists():
                 continue
             torch.manual_seed(random_stream(seed, "initialisation").initial_seed())
             history = gl.train(
-                gl.vgg5(width), data, 12, growth=growth, seed=seed, folder=place, schedule="constant_then_cosine",
-                progress=False,
+                gl.vgg5(width), data, 12, growth=growth, seed=seed, folder=place, lr=0.02, batch_size=32,
+                schedule="constant_then_cosine", augment=False, progress=False,
             )  # fmt: skip
             print(f"{name:18s} seed {seed}: {history.result['test_accuracy']:.1%}, {history.result['parameters']}", flush=True)
 
