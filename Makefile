@@ -1,5 +1,6 @@
 # make lab     the course in JupyterLab
 # make test    every test: the library, the notebooks, the browser
+# make times   how long each notebook takes; writes it into them and the README
 #
 # Both use .venv. It is made on first use, and brought up to date when pyproject.toml or constraints.txt changes.
 # `make lab PYTHON=python3.12` takes another Python (after `make clean`, if there is a .venv already);
@@ -26,12 +27,13 @@ $(STAMP): FORCE
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench clean FORCE
+.PHONY: help lab test bench times clean FORCE
 
 help:
 	@echo "make lab     open the course in JupyterLab"
 	@echo "make test    run every test"
 	@echo "make bench   measure how long things take"
+	@echo "make times   measure how long each notebook takes, and write it into them and the README"
 	@echo "make clean   remove .venv and caches; notebooks, data and runs stay"
 
 # The whole project is JupyterLab's folder, so that the notebooks' neighbours (growlab/, data/) can be opened too.
@@ -49,6 +51,10 @@ test: $(STAMP)
 bench: $(STAMP)
 	@echo "==> Measuring training, surgery, imports and drawing"
 	@$(RUN) tests/bench.py
+
+times: $(STAMP)
+	@echo "==> Running all cells of each notebook"
+	@OMP_NUM_THREADS=1 $(RUN) tests/store_notebooks.py --times
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis

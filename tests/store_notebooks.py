@@ -2,8 +2,12 @@
 
 Edit a notebook in JupyterLab, save it, and run this. A twin is for reading changes; ``--from-text`` takes the cells
 from the twin instead. What a page without a kernel cannot show (sliders, progress bars) is not stored.
+
+``--times`` (``make times``) stores nothing but how long all cells took, in each notebook and in the README's table.
 """
 
+import math
+import re
 import sys
 import time
 from base64 import b64decode
@@ -15,6 +19,8 @@ import nbformat
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 KEPT = {"plots.growth(": FOLDER.parent / "data" / "results" / "first_growth.png"}  # in 00, for the README
+SAID = re.compile(r"(?<=To run all cells: )about \d+ (?:seconds|minutes?)")  # in a notebook
+ROW = r"(?m)^(\| {} \|.*\|)[^|]*\|$"  # of the table in the README: number, name, question, time
 METADATA = {
     "jupytext": {"cell_metadata_filter": "tags,-all", "notebook_metadata_filter": "-all"},
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -50,11 +56,34 @@ def first_picture(notebook, call):
     return b64decode(next(output.data["image/png"] for output in cell.outputs if "image/png" in output.data))
 
 
-def main(arguments):
+def execute(notebook, folder):
+    """Run all cells as JupyterLab does; returns the seconds, with those of the kernel's start."""
     from nbclient import NotebookClient
 
+    started = time.perf_counter()
+    NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(folder)}}).execute()
+    return time.perf_counter() - started
+
+
+def write_time(path, seconds, readme=FOLDER.parent / "README.md"):
+    """Put a measured time, rounded up to 10 seconds, where readers look for it."""
+    words = f"{10 * math.ceil(seconds / 10)} seconds"
+    notebook = nbformat.read(path, 4)
+    (cell,) = (cell for cell in notebook.cells if cell.cell_type == "markdown" and SAID.search(cell.source))
+    cell.source = SAID.sub(f"about {words}", cell.source)
+    nbformat.write(notebook, path)
+    twin_of(path).write_text(as_text(notebook))
+    readme.write_text(re.sub(ROW.format(path.name[:2]), rf"\g<1> {words} |", readme.read_text()))
+
+
+def main(arguments):
     names = [Path(name).resolve() for name in arguments if not name.startswith("--")] or sorted(FOLDER.glob("*.ipynb"))
     for path in names:
+        if "--times" in arguments:
+            seconds = execute(nbformat.read(path, 4), path.parent)
+            write_time(path, seconds)
+            print(f"{path.name}: {seconds:.0f} s")
+            continue
         if "--from-text" in arguments:
             cells = jupytext.read(twin_of(path)).cells
             old = nbformat.read(path, 4).cells if path.exists() else []
@@ -63,10 +92,7 @@ def main(arguments):
             notebook = nbformat.v4.new_notebook(cells=cells)
         else:
             notebook = nbformat.read(path, 4)
-        started = time.perf_counter()
-        NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False,
-                       resources={"metadata": {"path": str(path.parent)}}).execute()
-        seconds = time.perf_counter() - started
+        seconds = execute(notebook, path.parent)
         notebook = clean(notebook)
         nbformat.validate(notebook)
         nbformat.write(notebook, path)

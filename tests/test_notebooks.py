@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from store_notebooks import KEPT, WIDGET, as_text, clean, first_picture, main, twin_of
+from store_notebooks import KEPT, SAID, WIDGET, as_text, clean, first_picture, main, twin_of, write_time
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
@@ -131,7 +131,18 @@ def test_it_says_what_you_will_learn_in_three_to_five_points(notebook):
 
 def test_it_says_what_to_know_before_and_how_long_it_takes(notebook):
     before = section(notebook, "^Before you start")
-    assert re.search(r"\d+ (minutes?|seconds)", before) and "CPU" in before and "GPU" in before
+    assert SAID.search(before) and "CPU" in before and "GPU" in before
+
+
+def test_the_measured_times_are_those_of_the_readme_and_within_the_promise():
+    readme, total = (FOLDER.parent / "README.md").read_text(), 0
+    for path in PATHS:
+        (said,) = SAID.findall(prose(nbformat.read(path, 4)))
+        seconds = int(said.split()[1])
+        total += seconds
+        (row,) = (line for line in readme.splitlines() if line.startswith(f"| {path.name[:2]} |"))
+        assert said == f"about {seconds} seconds" and seconds <= 90 and row.endswith(f"| {seconds} seconds |"), (path.name, said, row)
+    assert total <= 360
 
 
 def test_every_section_is_core_or_extra(notebook):
@@ -187,6 +198,18 @@ def test_markup_of_folded_answers_is_closed(notebook):
 
 
 # ---------------------------------------------------------------------------------------------- storing them
+
+def test_times_are_rounded_up_and_written_into_notebook_twin_and_readme(tmp_path):
+    (tmp_path / "text").mkdir()
+    path, readme = tmp_path / "07_more.ipynb", tmp_path / "README.md"
+    cell = nbformat.v4.new_markdown_cell("To run all cells: about 5 minutes on two CPU cores.")
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
+    readme.write_text("| 06 | a | b | |\n| 07 | more | why? | 10 seconds |\n")
+    write_time(path, 31.2, readme)
+    assert nbformat.read(path, 4).cells[0].source == "To run all cells: about 40 seconds on two CPU cores."
+    assert "about 40 seconds" in twin_of(path).read_text()
+    assert readme.read_text() == "| 06 | a | b | |\n| 07 | more | why? | 40 seconds |\n"
+
 
 def test_storing_runs_a_notebook_and_drops_widgets_and_times(tmp_path):
     (tmp_path / "text").mkdir()

@@ -113,7 +113,7 @@ def hint(id: str) -> Note:
 
 def solution(id: str) -> Note:
     """The code of a solution, folded in Jupyter."""
-    return Note(None, f"A solution of {id}; yours may look different", code=inspect.getsource(_find(id).solution))
+    return Note(None, f"A solution of {id}; yours may look different", code=inspect.getsource(_find(id).solution).strip())
 
 
 def predict(id: str, value=..., *, measured=None) -> Note:
