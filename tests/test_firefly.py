@@ -136,6 +136,24 @@ def test_what_is_built_is_what_was_scored(name, monkeypatch):
                 assert change(plain, built) > 1e-3
 
 
+@pytest.mark.parametrize("name", ["vgg5", "mobilenet", "concatenation"])
+def test_convolutions_that_skip_what_is_known_compute_the_same_with_the_same_gradients(name, monkeypatch):
+    """Layers between two units, with the whole enlarged weight and without the short cut."""
+    model, (images, labels) = subject(name)
+    scored = Scored(model, [(images, labels)], monkeypatch, fresh=3, steps=2, scoring=1, step_size=0.3)
+    found = []
+    for plain in (False, True):
+        short = [layer for layer in scored.enlarged.modules() if "forward" in vars(layer)]
+        assert plain or short
+        for layer in short if plain else ():
+            del layer.forward
+        logits = functional_call(scored.enlarged, ff.gated_weights(scored.tensors, scored.p, 0.7), (images,))
+        slopes = torch.autograd.grad(F.cross_entropy(logits, labels), [*scored.p.directions.values()], materialize_grads=True)
+        found.append([logits.detach(), *slopes])
+    for a, b in zip(*found):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("name", ["mlp", "vgg5", "mobilenet", "flatten over 2x2", "concatenation"])
 def test_gated_weights_are_those_of_surgery(name, monkeypatch):
     """Tensor by tensor at y = 1, up to the rounding of (w + v)/2."""
