@@ -136,7 +136,7 @@ def test_what_is_built_is_what_was_scored(name, monkeypatch):
                 assert change(plain, built) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["vgg5", "mobilenet", "concatenation"])
+@pytest.mark.parametrize("name", ["vgg5", "mobilenet"])
 def test_convolutions_that_skip_what_is_known_compute_the_same_with_the_same_gradients(name, monkeypatch):
     """Layers between two units, with the whole enlarged weight and without the short cut."""
     model, (images, labels) = subject(name)
@@ -240,7 +240,7 @@ def test_the_score_is_the_derivative_of_an_explicit_gate(gate, activation):
         torch.testing.assert_close(score, -y.grad, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["vgg5", "mobilenet", "concatenation"])
+@pytest.mark.parametrize("name", ["vgg5", "mobilenet"])
 def test_the_score_is_the_slope_of_the_loss(name, monkeypatch):
     """Against finite differences, through depthwise convolutions and batch norm; both kinds, first and last scores."""
     model, batch = subject(name)
