@@ -24,6 +24,12 @@ _HOME = {
     "decorrelation": ["decorrelate", "refresh_statistics"],
     "records": ["History", "save", "load"],
     "training": ["train", "evaluate", "Growth", "learning_rate"],
+    "experiments": ["Run", "grid"],
+    "execution": ["execute"],
+    "evidence": ["results", "summary", "collect"],
+    "attention": [
+        "heatmaps", "coverage", "part_votes", "effective_parts", "accuracy_by_hidden_parts", "background_votes", "road", "auc",
+    ],
     "exercises": ["check", "hint", "solution", "answer", "predict", "progress"],
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -1,12 +1,19 @@
-"""The command line: ``growlab run`` trains and grows a network, ``growlab doctor`` checks the machine.
+"""The command line: ``growlab run`` trains a network or a whole grid of runs, ``growlab results`` shows what came of them.
 
-``python -m growlab`` is the same. Notebook 05 uses it for long runs. PyTorch is imported only when a command needs it,
-so that the doctor can speak where it is broken.
+``growlab doctor`` checks the machine. ``python -m growlab`` is the same. Notebook 05 uses it for long runs. PyTorch is
+imported only when a command needs it, so that the doctor can speak where it is broken.
 """
 
 import argparse
 import sys
 from importlib import import_module
+
+
+ONE = {  # what a single run is unless told otherwise; a grid has its own
+    "data": "critters", "limit": None, "model": "vgg5", "width": 16, "method": "random", "rate": 0.35, "every": None, "at": (),
+    "epochs": 12, "lr": 0.1, "weight_decay": 1e-4, "batch_size": 128, "schedule": "cosine", "precision": "float32",
+    "threads": None, "seed": 0,
+}  # fmt: skip
 
 
 def main(arguments=None) -> int:
@@ -22,6 +29,47 @@ def main(arguments=None) -> int:
 
 
 def run(options) -> int:
+    given = vars(options)
+    if options.grid and (wrong := given.keys() & {"out", "seed"}):
+        options.usage(f"--{wrong.pop()} is for a single run: a grid takes --folder and --seeds")
+    if not options.grid and (wrong := given.keys() & {"folder", "jobs", "seeds"}):
+        options.usage(f"--{wrong.pop()} is for a grid: name one, such as table1, or leave it out")
+    if not options.grid and "out" not in given:
+        options.usage("a single run needs --out, and many runs the name of a grid, such as table1")
+    return _run_grid(options.grid, options.device, given) if options.grid else _run_one(argparse.Namespace(**ONE | given))
+
+
+def _run_grid(name, device, given):
+    from .evidence import summary
+    from .execution import execute
+    from .experiments import DEFAULTS, grid
+
+    changes = {setting: value for setting, value in given.items() if setting in DEFAULTS}
+    runs = grid(name, given.get("seeds", 3), **changes)
+    table = execute(runs, given.get("folder", "runs"), jobs=given.get("jobs"), device=device)
+    _show(table, summary(table))
+    return 1 if (table["state"] == "failed").any() else 0
+
+
+def results(options) -> int:
+    from .evidence import collect, results, summary
+
+    if options.json:
+        collect(options.source, options.json)
+    table = results(options.source)
+    _show(table, summary(table))
+    return 0
+
+
+def _show(table, contrasts):
+    columns = ["arm", "seed", "state", "error", "test_accuracy", "val_accuracy", "parameters", "seconds", "growth_seconds", "penalty_seconds"]
+    shown = {"data": "data set", "difference": "points"}
+    print(table[["data", "model"] + [name for name in columns if name in table]].to_string(index=False, na_rep=""))
+    print()
+    print(contrasts.loc[:, :"verdict"].rename(columns=shown).to_string(index=False, float_format="{:.3g}".format, na_rep=""))
+
+
+def _run_one(options):
     import torch
 
     from .data import load_data, random_stream
@@ -35,7 +83,7 @@ def run(options) -> int:
     model = _model(options.model, options.width, len(data.classes), data.train.images.shape[1:])
     growth = None
     if options.method != "none":
-        growth = Growth(options.method, options.rate, every=options.every, at=tuple(options.at or ()))
+        growth = Growth(options.method, options.rate, every=options.every, at=tuple(options.at))
     print(f"{data}\n{options.model} with {parameter_count(model):,} parameters → {options.out}", flush=True)
     history = train(
         model, data, options.epochs, growth=growth, seed=options.seed, folder=options.out, lr=options.lr,
@@ -74,28 +122,41 @@ def doctor(options) -> int:
 
 def _parser():
     parser = argparse.ArgumentParser("growlab", description="Neural networks that grow while they learn.")
-    commands = parser.add_subparsers(required=True, metavar="run | doctor")
-    one = commands.add_parser("run", help="train one network and let it grow; a stopped run goes on")
-    one.set_defaults(command=run)
-    one.add_argument("--data", default="critters", help='"critters", "digits", "cifar10", "cifar100", "folder:PATH"')
+    commands = parser.add_subparsers(required=True, metavar="run | results | doctor")
+    one = commands.add_parser(
+        "run", help="train one network and let it grow, or a grid of them; what was stopped goes on",
+        argument_default=argparse.SUPPRESS, description="One network, kept in --out; or, with the name of a GRID, all of its "
+        "runs, kept in --folder. The other options change the network, or every run of the grid.",
+    )  # fmt: skip
+    one.set_defaults(command=run, usage=one.error, device="cpu")
+    one.add_argument("grid", nargs="?", default=None, metavar="GRID", help="quick, methods, table1, table2, table3, controls, "
+                     "k, dose, rate or readings")  # fmt: skip
+    one.add_argument("--folder", help="of a grid's runs (runs)")
+    one.add_argument("--seeds", type=int, help="of a grid: how many (3)")
+    one.add_argument("--jobs", type=int, help="of a grid: so many processes at a time (as many as there are cores)")
+    one.add_argument("--out", help="folder for the checkpoint and the record of one network")
+    one.add_argument("--data", help='"critters", "digits", "cifar10", "cifar100", "folder:PATH"')
     one.add_argument("--limit", type=int, help="at most so many training pictures")
-    one.add_argument("--model", default="vgg5", help="mlp, vgg5, vgg16, mobilenet, or your own package.module:function")
-    one.add_argument("--width", type=int, default=16, help="channels per layer at the start")
-    one.add_argument("--method", default="random", help="random, net2net, splitting, firefly, or none")
-    one.add_argument("--rate", type=float, default=0.35, help="new neurons at each growth, as a share of the old")
+    one.add_argument("--model", help="vgg5, mlp, vgg16, mobilenet, or for one network your own package.module:function")
+    one.add_argument("--width", type=int, help="channels per layer at the start (16)")
+    one.add_argument("--method", help="random, net2net, splitting, firefly, or none")
+    one.add_argument("--rate", type=float, help="new neurons at each growth, as a share of the old (0.35)")
     when = one.add_mutually_exclusive_group()
     when.add_argument("--every", type=int, help="grow after every so many epochs")
     when.add_argument("--at", type=int, nargs="+", help="grow after these epochs")
-    one.add_argument("--epochs", type=int, default=12)
-    one.add_argument("--lr", type=float, default=0.1)
-    one.add_argument("--weight-decay", type=float, default=1e-4)
-    one.add_argument("--batch-size", type=int, default=128)
-    one.add_argument("--schedule", default="cosine", help="of the learning rate: cosine, restarts, constant_then_cosine")
-    one.add_argument("--precision", default="float32", help="bfloat16 is faster, with other numbers")
-    one.add_argument("--device", default="cpu")
+    one.add_argument("--epochs", type=int, help="12")
+    one.add_argument("--lr", type=float, help="0.1")
+    one.add_argument("--weight-decay", type=float, help="0.0001")
+    one.add_argument("--batch-size", type=int, help="128")
+    one.add_argument("--schedule", help="of the learning rate: cosine, restarts, constant_then_cosine")
+    one.add_argument("--precision", help="float32; bfloat16 is faster, with other numbers")
+    one.add_argument("--device", help="cpu")
     one.add_argument("--threads", type=int, help="of the CPU; the number belongs to the run")
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--out", required=True, help="folder for the checkpoint and the record")
+    one.add_argument("--seed", type=int, help="of one network (0)")
+    shown = commands.add_parser("results", help="show what runs have left, and what it supports")
+    shown.set_defaults(command=results)
+    shown.add_argument("source", metavar="FOLDER", help="of execute or growlab run GRID, or a file made by --json")
+    shown.add_argument("--json", metavar="FILE", help="also write all of it into one small file")
     check = commands.add_parser("doctor", help="check Python, PyTorch, device, memory, disk, data and widgets")
     check.set_defaults(command=doctor)
     return parser

@@ -20,7 +20,7 @@ STYLE = {
     "legend.frameon": False, "figure.facecolor": "white", "figure.constrained_layout.use": True,
 }  # fmt: skip
 styled = rc_context(STYLE)  # a decorator: matplotlib's settings are ours inside, and the reader's outside
-PAGE, FILE = 100, 160  # pixels per inch: on the page, and in the file, for projectors and sharp screens
+PAGE, FILE = 100, 135  # pixels per inch: on the page, and in the file, for projectors and sharp screens
 
 
 class Figure(matplotlib.figure.Figure):
@@ -229,4 +229,126 @@ def curves(series, x, y, title="", alt="", size=(9, 4), **scales):
         axes.plot(across, up.mean(0), color=color, ls=style, marker=marker if up.shape[1] <= 25 else "", ms=5, label=name)
     axes.set(xlabel=x, ylabel=y, title=title, **scales)
     axes.legend()
+    return figure
+
+
+def draw_cosines(axes, values, band=None):
+    """The distribution of the n(n − 1)/2 cosines in a map ``values`` (n, n), a line at their mean, and ± one ``band`` shaded."""
+    values = np.asarray(values, float)
+    values = values[np.triu_indices(len(values), 1)]
+    if band:
+        axes.axvspan(-band, band, color="#DDDDDD", zorder=0)
+    axes.hist(values, np.linspace(-1, 1, 41), color=BLUE)
+    axes.axvline(values.mean(), color=RED, ls="--")
+    axes.set(xlim=(-1, 1), xlabel="cosine", title=f"mean {values.mean():+.3f}".replace("-", "−"))
+    axes.grid(False)
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+@styled
+def cosine_maps(maps, band=None):
+    """{title: cosine map (n, n)}: each as a picture, and below it the distribution of its pairs; ``band``: one deviation by chance."""
+    figure, axes = panels(2, len(maps), size=(3.1 * len(maps) + 0.7, 5.4), squeeze=False, height_ratios=(3, 2))
+    for (title, values), top, bottom in zip(maps.items(), *axes):
+        image = top.imshow(np.asarray(values), cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest")
+        top.set(title=title, xlabel="neuron")
+        top.grid(False)
+        for axis in (top.xaxis, top.yaxis):
+            axis.set_major_locator(MaxNLocator(6, integer=True))
+        draw_cosines(bottom, values, band)
+    tallest = max(cell.get_ylim()[1] for cell in axes[1])
+    for cell in axes[1]:
+        cell.set_ylim(0, tallest)
+    axes[0, 0].set_ylabel("neuron")
+    axes[1, 0].set_ylabel("pairs")
+    figure.colorbar(image, ax=axes[0, -1], label="cosine")
+    means = ", ".join(f"{title}: {cell.get_title()}" for title, cell in zip(maps, axes[1]))
+    shaded = f" Shaded: one deviation by chance, ±{band:.2f}." if band else ""
+    figure.alt = f"Cosine maps, and below each the distribution of its pairs with a dashed line at the mean. {means}.{shaded}"
+    return figure
+
+
+@styled
+def workflow(weight, maps, parents):
+    """A growth as the paper draws it (its Fig. 2 and 3): the weight (n, D) of a layer that has grown, one new row at its
+    end for each of ``parents`` (None: fresh), and its cosine maps (before, after) the K steps."""
+    figure, axes = panels(1, 5, size=(10, 3.5), width_ratios=(3, 4, 4, 4, 4))
+    old, rows, copied = len(weight) - len(parents), 2 * np.arange(len(parents)) + 0.5, {"arrowstyle": "->", "color": RED, "ls": "--", "lw": 1.5}
+    axes[0].plot([0] * old, range(old), "o", color=BLUE, ms=10)
+    axes[0].plot([1] * len(rows), rows, "s", color=RED, ms=10)
+    for row, parent in ((row, parent) for row, parent in zip(rows, parents) if parent is not None):
+        axes[0].annotate("", (0.87, row), (0.13, parent), arrowprops=copied)
+    limit = np.abs(np.asarray(weight)).max()
+    axes[1].imshow(np.asarray(weight), cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
+    axes[2].imshow(np.asarray(maps[0]), cmap="RdBu", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    for cell, values in zip(axes[3:], maps):
+        draw_cosines(cell, values)
+    titles = ("1 copy, or add\nat random", "2 weights:\na row per neuron", "3 cosines\nof all pairs", "4 the same, as\na distribution", "5 after K steps:\nmean near zero")
+    labels, ticks = ("old ●      ■ new", "D weights", "n × n", "cosine", "cosine"), ([], [], [], [0, 1], [0, 1])
+    for cell, title, label, marks in zip(axes, titles, labels, ticks):
+        cell.set(xticks=marks, yticks=[], title=title, xlabel=label, frame_on=False)
+        cell.grid(False)
+    axes[0].set(xlim=(-0.5, 1.5), ylim=(old, -1))
+    figure.supxlabel("steps 2 to 5, K times; then train on, until the next growth", fontsize=12)
+    figure.alt = (f"Five steps from left to right: {old} old neurons and {len(parents)} new ones, some of them copies; their weights; the map of "
+                  "their cosines; its distribution; and the distribution after K steps, with the mean moved to zero.")
+    return figure
+
+
+@styled
+def distributions(moments, band, edges):
+    """{title: {name: (seeds, bins)}}: how the pairs of neurons spread over the cosines, side by side; ± one ``band`` is shaded."""
+    figure, axes = panels(1, len(moments), size=(10, 3.6), sharey=True, squeeze=False)
+    for cell, (title, arms) in zip(axes[0], moments.items()):
+        cell.axvspan(-band, band, color="#EEEEEE", zorder=0, label="by chance, ±1 sd")
+        for (name, counts), (color, style, _) in zip(arms.items(), LINES):
+            shares = np.asarray(counts, float) / np.sum(counts, 1, keepdims=True)
+            for seed in shares:
+                cell.stairs(seed, edges, color=color, ls=style, lw=0.6, alpha=0.5)
+            cell.stairs(shares.mean(0), edges, color=color, ls=style, lw=2.2, label=name)
+        cell.set(title=title, xlabel="cosine of a pair", xlim=(-0.6, 1), xticks=(-0.5, 0, 0.5, 1))
+        cell.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes[0, 0].set_ylabel("share of all pairs")
+    axes[0, -1].legend(loc="upper right", fontsize=11)
+    figure.alt = (f"Distributions of the cosines of all pairs ({'; '.join(moments)}) for {', '.join(arms)}: thin lines for each seed, "
+                  f"thick ones for their mean. Shaded: ±{band:.2f}, one deviation by chance.")
+    return figure
+
+
+@styled
+def heats(images, titles, maps, masks=None, most=5, alt=""):
+    """Pictures (N, C, H, W), and below each its heat in {name: (N, H, W)}, over the map's mean, all on one colour scale.
+
+    With ``masks`` (N, parts, H, W) the parts are outlined. 1 is as much heat as a map would have that is the same everywhere.
+    """
+    figure, axes = panels(1 + len(maps), len(images), (1.3 * len(images) + 1, 1.35 * (1 + len(maps)) + 0.3), alt, squeeze=False)
+    for cell, image, title in zip(axes[0], images, titles):
+        show_picture(cell, image, title)
+    for (name, heat), row in zip(maps.items(), axes[1:]):
+        heat = np.asarray(heat, float)
+        for index, cell in enumerate(row):
+            shown = cell.imshow(heat[index] / max(heat[index].mean(), 1e-12), cmap="magma", vmin=0, vmax=most)
+            if masks is not None:
+                cell.contour(np.asarray(masks[index]).any(0), levels=[0.5], colors="white", linewidths=0.8)
+            cell.set(xticks=[], yticks=[])
+            cell.grid(False)
+        row[0].set_ylabel(name)
+    figure.colorbar(shown, ax=axes, label="heat over its mean", shrink=0.8, extend="max")
+    return figure
+
+
+@styled
+def differences(found, label, size=(9, 4), marks=None):
+    """{name: (differences of the seeds, low, high)}: a marker for each seed, the mean and its interval, a line at zero."""
+    figure, axes = panels(1, 1, size)
+    axes.axvline(0, color=BLACK, lw=1)
+    for row, (name, (values, low, high)) in enumerate(found.items()):
+        color, _, marker = LINES[(marks or {}).get(name, 0)]
+        axes.plot(values, [row + 0.18] * len(values), marker, color=color, ms=6, alpha=0.5, mew=0)
+        axes.plot([low, high], [row - 0.18] * 2, color=color, lw=3, solid_capstyle="butt")
+        axes.plot(np.mean(values), row - 0.18, "d", color=color, ms=9, mec="white")
+    axes.set(yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.5), xlabel=label)
+    axes.grid(False, axis="y")
+    listed = "; ".join(f"{name} {np.mean(values):+.2g}, from {low:+.2g} to {high:+.2g}" for name, (values, low, high) in found.items())
+    figure.alt = f"{label}: a marker for each seed, and below it the mean with its 95 % interval. {listed}."
     return figure

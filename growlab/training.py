@@ -23,7 +23,7 @@ from . import models
 from .data import Data, Split, random_stream
 from .decorrelation import check_options, decorrelate
 from .gate import check_gate
-from .plans import METHODS, apply, check_rate, propose
+from .plans import METHODS, GrowthPlan, apply, check_rate, propose
 from .records import History, environment, read_checkpoint, restore, save
 from .similarity import check_name, similarity_figures
 from .units import units
@@ -32,6 +32,7 @@ SCHEDULES = ("cosine", "restarts", "constant_then_cosine")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 CONSTANT_PART = 0.4  # of training, before constant_then_cosine begins to decay
 WHEN = ("after_growth", "every_epoch")
+BUDGETS = ("neurons", "parameters", "flops")
 REFRESH_BATCHES = 32  # for new batch-norm statistics after the K steps
 
 
@@ -41,6 +42,7 @@ class Growth:
 
     ``every=50`` in 250 epochs means after 50, 100, 150 and 200 (the paper's §4.1). ``options`` go to the method.
     ``per_unit`` gives every unit its share of the budget; otherwise the best scores of the whole network win.
+    ``budget="parameters"`` or "flops" (multiply-adds per picture) makes ``rate`` the share by which those may grow.
 
     ``k`` steps of ``decorrelate`` follow each growth (the paper's K; 0: none), or, with ``when="every_epoch"``, every
     epoch but the last, whether or not it grew. ``decorrelate`` holds that function's options, e.g.
@@ -62,9 +64,11 @@ class Growth:
     when: str = "after_growth"
     gate: float | dict | None = None
     until: float | int | None = None
+    budget: str = "neurons"
 
     def __post_init__(self):
         check_rate(self.rate)
+        check_name("budget", self.budget, BUDGETS)
         if isinstance(self.method, str) and self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}: choose from {', '.join(METHODS)}, or pass your own function")
         if (self.every is None) == (not self.at):
@@ -82,6 +86,13 @@ class Growth:
             0 < self.until <= 1 if isinstance(self.until, float) else isinstance(self.until, int) and self.until > 0
         ):
             raise ValueError(f"until must be a validation accuracy in (0, 1] or a whole number of parameters, got {self.until!r}")
+
+    def within(self, plan: GrowthPlan) -> GrowthPlan:
+        """The best candidates within the budget."""
+        if self.budget == "neurons":
+            return plan.within(self.rate, per_unit=self.per_unit)
+        now = {"parameters": plan._parameters, "flops": plan._flops}[self.budget](0)
+        return plan.within(**{self.budget: int(now * (1 + self.rate))}, per_unit=self.per_unit)
 
     @property
     def gate_options(self) -> dict:
@@ -133,6 +144,7 @@ def train(
     augment: bool = True,
     precision: str = "float32",
     progress: bool = True,
+    each_epoch: Callable[[History], None] | None = None,
 ) -> History:
     """Train a model in place by SGD and let it grow; returns the history, with the accuracy on the test pictures.
 
@@ -142,6 +154,8 @@ def train(
     With a ``folder``, the state is kept in ``folder/checkpoint.pt`` after every epoch and the finished history in
     ``folder/record.json``. The same call goes on where a stopped or killed run was, with the number of threads it was
     started with. Raises ``ValueError`` if the folder holds a run with other settings.
+
+    ``each_epoch(history)`` is called after every epoch, before it is kept; what it raises ends the run there.
     """
     if epochs < 1:
         raise ValueError(f"epochs must be at least 1, got {epochs}")
@@ -162,8 +176,6 @@ def train(
         checkpoint = Path(folder) / "checkpoint.pt"
         if checkpoint.exists():
             history = _resume(checkpoint, model, optimizer, settings)
-            if len(history.epochs) == epochs:
-                return history
         else:
             checkpoint.parent.mkdir(parents=True, exist_ok=True)
             _write_checkpoint(checkpoint, model, optimizer, history)
@@ -212,6 +224,8 @@ def train(
                         "test_accuracy": evaluate(model, data.test), "parameters": row["parameters"],
                         "widths": row["widths"],
                     }  # fmt: skip
+                if each_epoch:
+                    each_epoch(history)
                 if checkpoint:
                     _write_checkpoint(checkpoint, model, optimizer, history)
         except KeyboardInterrupt:
@@ -270,7 +284,7 @@ def _grow(model, data, growth, optimizer, history, epoch, seed, batch_size):
         if options.get("on", "weights") != "weights":
             options["batches"] = islice(batches, 1)
         plan = plan.gate(model, **options)
-    plan = plan.within(growth.rate, per_unit=growth.per_unit)
+    plan = growth.within(plan)
     apply(model, plan, optimizer)
     seconds = time.perf_counter() - started
     history.growths.append({

@@ -20,6 +20,8 @@
 # - **Time**: 45 minutes to work through. To run all cells: about 70 seconds on two CPU cores. You need no GPU.
 # - **How to work**: each part asks you to *predict*, then you *run* a cell, then we *explain*. Double-click a cell with
 #   "Your prediction", write your guess, and only then run the next cell. A guess that turns out wrong teaches you most.
+# - **Exercises** check themselves. Replace the `...` of a stub and run its cell. `gl.hint("its-name")` gives a hint, a
+#   step further at each call, and `gl.solution("its-name")` shows a solution. Unsolved, everything below still runs.
 # - Sections marked **core** build on each other. You can skip those marked **extra**.
 
 # %%
@@ -180,9 +182,54 @@ VBox([slider, picture])
 slider.value = 0.8
 look(slider.value)
 
+
 # %% [markdown]
 # At 1 all parts are honest, and one is enough. At 0.1 the true class is as likely as each of the nine others: the forms
 # say nothing, and no network can do better than guess. In between there is something to win by looking at more parts.
+
+# %% [markdown]
+# ## Can a network cheat? · extra
+#
+# Colour does not tell the class in these pictures. But they can be drawn so that it does: with a **shortcut** of 0.9, most
+# critters of a class stand before a background of the same colour. Let us build somebody who looks at nothing else.
+#
+# **Exercise ● `colour-cheat`.** Return the mean colour of each picture's background, (N, 3). `images` is (N, 3, H, W), and
+# `objects` (N, H, W) is True where the animal is.
+
+# %%
+def background_colour(images, objects):
+    return ...
+
+
+gl.check("colour-cheat", background_colour)
+
+# %%
+background_colour = gl.answer("colour-cheat", background_colour)
+
+# %% [markdown]
+# The cheat learns the mean colour of each class in 500 pictures with the shortcut. Then it names, for any picture, the
+# class whose colour is nearest. How often is it right there, on pictures without a shortcut, and on pictures in which
+# each background has the colour of *another* class?
+#
+# **Your prediction:** … %, … %, … %
+
+# %%
+sets = {"with the shortcut": critters.draw(500, seed=1, shortcut=0.9),
+        "without": critters.draw(500, seed=2),
+        "another class's colour": critters.draw(500, seed=2, new_backgrounds=True)}  # fmt: skip
+seen = {name: background_colour(torch.tensor(drawn.images), torch.tensor(drawn.objects))
+        for name, drawn in sets.items()}  # fmt: skip
+labels_seen = torch.tensor(sets["with the shortcut"].labels)
+centres = [seen["with the shortcut"][labels_seen == label].mean(0) for label in range(10)]
+for name, drawn in sets.items():
+    guess = torch.cdist(seen[name], torch.stack(centres)).argmin(1)
+    right = (guess == torch.tensor(drawn.labels)).float().mean()
+    print(f"{name:24}{right:.0%} right")
+
+# %% [markdown]
+# Where it learned, it looks like an expert. Without the shortcut it guesses, and with other backgrounds it is *below*
+# guessing: that gives a cheat away. A network may find such a cheat by itself, and its accuracy on pictures of the same
+# kind will not tell. Notebook 06 looks for it.
 
 # %% [markdown]
 # ## What can grow · core
@@ -199,11 +246,39 @@ pd.DataFrame([
     for unit in gl.units(model)
 ])  # fmt: skip
 
+
 # %% [markdown]
 # A **unit** is a set of neurons that can grow, named after the layer that makes them. If a convolution gets one more
 # filter, other tensors must follow: its batch norm gets one more entry in each of four tensors, and the next layer one
 # more input. Growlab reads all this from the model. The output of the last layer is no unit: ten classes stay ten.
 #
+# Why do we call a filter a neuron, and why does it have "weights of each"? A convolution is a matrix product: a row for each
+# neuron, a column for each patch of the picture. The whole course looks at layers in this way.
+#
+# **Exercise ● `rows-are-neurons`.** Write `F.conv2d(images, weight, padding=padding)` without it: `F.unfold` cuts out the
+# patches, (N, D, places), `weight.flatten(1)` has the rows. Kernels are square, pictures need not be.
+
+# %%
+def convolve(images, weight, padding):
+    return ...
+
+
+gl.check("rows-are-neurons", convolve)
+
+
+# %% [markdown]
+# **Exercise ● `count-by-hand`.** How many parameters has such a network? `widths` are the filters of its convolutions, one
+# after the other. Each is 3×3, reads what the one before made (the first one three colours), has no bias, and has a batch
+# norm behind it. The linear layer at the end reads as many numbers as the last one has filters.
+
+# %%
+def count(widths, classes):
+    return ...
+
+
+gl.check("count-by-hand", count)
+
+# %% [markdown]
 # Growing goes in steps: **propose** candidates, keep those **within** a budget, look, then **apply**.
 # We ask for 35 % more neurons. How many is that, and will the number of parameters also grow by 35 %?
 #
@@ -285,10 +360,26 @@ grew is right on {small["test_accuracy"]:.1%}, and the one that grew on
 parameters instead of {small["parameters"]:,}. Nobody can be right so often with fewer
 than {parts} parts: the grown network looks at {parts} parts, at least.""")
 
+
 # %% [markdown]
 # Read the figure from below. The dotted lines mark the two growths. The number of neurons jumps there, and so does the
 # number of parameters. The accuracy does *not* jump: the new neurons are silent at first. But then the curves part.
 # Until the first growth they are one curve, since both runs are the same until then.
+#
+# **Exercise ● `find-the-growth`.** Given the number of neurons in each epoch, when did a network grow, and by how many?
+# Return a list of pairs `(epoch, new neurons)`. A growth that shows in epoch 3 came *after epoch 2*: that is its epoch.
+
+# %%
+def find_growth(neurons):
+    return ...
+
+
+gl.check("find-the-growth", find_growth)
+
+# %%
+find_growth = gl.answer("find-the-growth", find_growth)
+print("found from the sizes:", find_growth(plots.neurons(grown)))
+print("kept in the history: ", [(event["epoch"], event["neurons"]) for event in grown.growths])
 
 # %% [markdown]
 # ## Growing, or just being larger? · core
@@ -464,7 +555,11 @@ except ValueError as error:
 # | 05 | CIFAR experiments | Does it help, in a fair comparison? |
 # | 06 | Grad-CAM | Does the network look at the whole animal? |
 #
-# Take them in this order. Each one runs from top to bottom before you have solved anything.
+# Take them in this order. Each one runs from top to bottom before you have solved anything. What you have solved so far is
+# kept in a folder of your own, for all notebooks:
+
+# %%
+gl.progress()
 
 # %% [markdown]
 # ## Summary
@@ -497,4 +592,4 @@ except ValueError as error:
 # - L. Wu, B. Liu, P. Stone and Q. Liu, *Firefly Neural Architecture Descent*, 2020:
 #   [arXiv 2102.08574](https://arxiv.org/abs/2102.08574). Where to grow, scored before building.
 #
-# Next: notebook 01, neuron splitting.
+# Next: [01 neuron splitting](01_neuron_splitting.ipynb).

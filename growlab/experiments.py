@@ -1,0 +1,306 @@
+"""Experiments as plain values: a ``Run`` says all that a training depends on, a ``grid`` lists the runs behind a table.
+
+Beside the flow: ``execute`` (execution.py) trains runs, many at a time; ``results`` and ``summary`` (evidence.py) say what
+came of them. Nothing is trained here. Notebook 05.
+"""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import lru_cache
+from importlib import import_module
+from inspect import signature
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from . import models
+from .data import whole
+from .plans import METHODS, GrowthPlan, _positions, growable, share_out
+from .similarity import check_name
+from .training import PRECISIONS, SCHEDULES, Growth
+
+LAYERS = {"mlp": 2, "vgg5": 4, "vgg16": 13, "mobilenet": 14}  # so many widths a model has
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a training depends on. Equal runs end bit-equal (same machine, versions), whoever executes them.
+
+    ``data``, ``limit`` and ``reliability`` (of critters) go to ``load_data``; ``width`` is one number, or one for each layer
+    (mlp: the hidden ones). ``method`` None never grows; ``rate``, ``budget``, ``every`` or ``at`` are those of ``Growth``,
+    and ``options`` the method's. ``k`` to ``refresh`` are the K steps (``decorrelate``); ``movement`` is their dose, None for
+    steps of ``steps_lr`` times the gradient. With method None they come at the same epochs, to a network that stays as
+    large as it is. The rest goes to ``train``. ``arm`` is a label for tables, and no part of the name.
+
+    The seed gives initial weights, order of the data and randomness of growth, a stream for each: arms share all three.
+    Raises ``ValueError`` for settings that cannot be trained.
+    """
+
+    data: str = "critters"
+    limit: int | None = None
+    reliability: float | None = None
+    model: str = "vgg5"
+    width: int | tuple[int, ...] = 4
+    method: str | None = None
+    rate: float = 0.35
+    budget: str = "neurons"
+    every: int | None = None
+    at: tuple[int, ...] = ()
+    options: dict = field(default_factory=dict, hash=False)
+    k: int = 0
+    when: str = "after_growth"
+    penalty: str = "absolute"
+    penalty_strength: float = 1.0
+    weight_change: str = "sum"
+    change_strength: float = 1.0
+    previous: str = "before"
+    movement: float | None = None
+    steps_lr: float | None = None
+    target: str | None = None
+    refresh: bool = False
+    epochs: int = 12
+    schedule: str = "cosine"
+    lr: float = 0.1
+    batch_size: int = 128
+    weight_decay: float = 1e-4
+    augment: bool = True
+    precision: str = "float32"
+    threads: int = 1
+    seed: int = 0
+    arm: str = ""
+
+    def __post_init__(self):
+        for name in (f.name for f in fields(self) if f.type in (float, float | None)):  # 1 and 1.0 are one run
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, float(getattr(self, name)))
+        object.__setattr__(self, "at", tuple(sorted(set(self.at))))
+        if not isinstance(self.width, int):
+            object.__setattr__(self, "width", tuple(self.width))
+        check_name("model", self.model, models.BUILDERS)
+        check_name("schedule", self.schedule, SCHEDULES)
+        check_name("precision", self.precision, PRECISIONS)
+        for name in ("epochs", "batch_size", "threads"):
+            whole(name, getattr(self, name), 1, "Run.__doc__ says what it is")
+        whole("seed", self.seed, 0, "seeds are numbered from 0")
+        if not isinstance(self.width, int) and self.model != "mlp" and len(self.width) != LAYERS[self.model]:
+            raise ValueError(f"width must be one number or {LAYERS[self.model]} of them for {self.model}, got {self.width}")
+        for width in [self.width] if isinstance(self.width, int) else self.width:
+            whole("width", width, 1, "so many neurons")
+        if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
+            raise ValueError(f"lr must be positive, weight_decay 0 or positive, got {self.lr} and {self.weight_decay}")
+        if self.reliability is not None and self.data != "critters":
+            raise ValueError(f'reliability={self.reliability} is of data="critters", not of {self.data!r}: leave it out')
+        if growth := self.growth():
+            growth.epochs(self.epochs)
+        if self.options and self.method is None:
+            raise ValueError(f"options {self.options} are a method's, and method is None: choose from {', '.join(METHODS)}")
+        for name in self.options:
+            module, function = METHODS[self.method]
+            known = signature(getattr(import_module(f".{module}", __package__), function)).parameters
+            check_name(f"option of {self.method}", name, [name for name in known if name not in ("model", "batches", "seed")])
+
+    def growth(self) -> Growth | None:
+        """For ``train``; None for a network that neither grows nor takes the K steps."""
+        if self.method is None and not self.k:
+            return None
+        steps = {name: getattr(self, name) for name in STEPS} | {"lr": self.steps_lr}
+        return Growth(
+            self.method or nothing, self.rate, every=self.every, at=self.at, budget=self.budget, options=self.options, k=self.k,
+            decorrelate={name: value for name, value in steps.items() if value is not None}, when=self.when,
+        )  # fmt: skip
+
+    @property
+    def name(self) -> str:
+        """Of its folder: readable, and another one for every other content but the label."""
+        kind, _, path = self.data.partition(":")
+        source = re.sub(r"[^A-Za-z0-9-]+", "_", Path(path).name) if path else kind  # wherever that folder lies
+        other = {name: value for name, value in asdict(self).items() if value != DEFAULTS[name] and name != "arm"}
+        digest = hashlib.sha256(json.dumps(other | {"data": source}, sort_keys=True).encode()).hexdigest()[:10]
+        width = self.width if isinstance(self.width, int) else max(self.width)
+        steps = f"-k{self.k}" if self.k else ""
+        return f"{source}-{self.model}w{width}-{self.method or 'never'}{steps}-s{self.seed}-{digest}"
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Run":
+        values = json.loads(text)
+        for name in values:
+            check_name("setting of a run", name, DEFAULTS)
+        return cls(**values)
+
+
+STEPS = ("penalty", "penalty_strength", "weight_change", "change_strength", "previous", "movement", "target", "refresh")
+DEFAULTS = {f.name: {} if f.name == "options" else f.default for f in fields(Run)}
+
+
+def nothing(model, batches=None) -> GrowthPlan:
+    """A method that proposes no neuron: so the K steps come at the epochs of growth, without growth."""
+    return GrowthPlan("nothing", {unit.name: unit.neurons for unit in growable(model)}, ())
+
+
+# Grids. An arm is a base and one change; "+" sets a treatment apart from the arm that it is compared with.
+
+METHODS_OF_THE_PAPER = ("random", "splitting", "firefly")
+K = {"random": 20, "splitting": 10, "firefly": 15, "net2net": 20}  # the paper's; Net2Net is the other of its random growths
+PAPER = Run(  # §4.1, but for what is not in our source: the learning rate and the strength of the penalty
+    "cifar10", model="vgg16", width=16, every=50, epochs=250, movement=0.1,
+)  # fmt: skip
+SMALL = Run(  # grown early, decayed long, since on one cosine the larger network has no time to be better
+    "folder:cifar10-jpeg", 10240, at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine", precision="bfloat16",
+)  # fmt: skip
+QUICK = Run(
+    limit=1600, reliability=0.8, at=(1, 2, 3), movement=0.1, epochs=8, schedule="constant_then_cosine", lr=0.02, batch_size=32,
+    augment=False,
+)  # fmt: skip
+FIREFLY_STEP = 0.06  # how long the splits are that Firefly builds on SMALL, where filters are 0.8 long
+
+
+def grown(base, method):
+    return replace(base, method=method, arm=method)
+
+
+def treated(run, treatment="penalty", **changes):
+    """The same arm with the K steps, or with what they are to be held against."""
+    return replace(run, arm=f"{run.arm}+{treatment}", **{"k": K[run.method or "random"]} | changes)
+
+
+def pairs(base, methods=METHODS_OF_THE_PAPER):
+    for method in methods:
+        yield grown(base, method)
+        yield treated(grown(base, method))
+
+
+def placebos(run):
+    yield treated(run, "placebo", penalty="random")  # as far, in random directions
+    yield treated(run, "labels", penalty_strength=0, change_strength=0, target="labels")  # as far, by cross-entropy
+    yield treated(run, "refresh", k=1, penalty_strength=0, change_strength=0, refresh=True)  # new statistics alone
+
+
+def without_growth(base):
+    """Never grown, and born with the final widths: for equal epochs, and for equal compute."""
+    compute = multiply_adds_by_epoch(grown(base, "random"))
+    never = replace(base, method=None, arm="never")
+    scratch = replace(never, width=widths_by_epoch(grown(base, "random"))[-1], arm="scratch")
+    yield from (never, treated(never), scratch, treated(scratch))
+    yield replace(scratch, epochs=round(sum(compute) / compute[-1]), arm="scratch at equal compute")
+
+
+def table(base):
+    return [run for model, width in (("vgg16", 16), ("mobilenet", 32)) for run in pairs(replace(base, model=model, width=width))]
+
+
+def ablation(base):
+    for method in METHODS_OF_THE_PAPER:
+        run = grown(base, method)
+        yield from (run, treated(run, "eq3", change_strength=0), treated(run, "eq4", penalty_strength=0), treated(run))
+
+
+def methods(base):
+    yield from (*without_growth(base), *pairs(base, K))
+    yield from (*placebos(grown(base, "random")), *placebos(grown(base, "firefly")))
+
+
+def controls(base):
+    yield from (*without_growth(base), *pairs(base), grown(base, "net2net"))
+    yield replace(grown(base, "net2net"), options={"step": FIREFLY_STEP}, arm="net2net with step")
+    for method in METHODS_OF_THE_PAPER:
+        yield from placebos(grown(base, method))
+
+
+def sweep(base, treatments):
+    for method in METHODS_OF_THE_PAPER:
+        run = grown(base, method)
+        yield from (run, *(treated(run, label, **changes) for label, changes in treatments.items()))
+
+
+def rates(base):
+    for rate in (0.1, 0.2, 0.35, 0.5, 0.75):
+        yield from (replace(run, rate=rate, arm=run.arm.replace(run.method, f"{run.method} {rate:g}", 1)) for run in pairs(base))
+
+
+def readings(base):
+    """What the paper leaves open, one reading changed at a time: A which mean, D Eq. 4, E when and on what, G the schedule."""
+    run = grown(base, base.method or "splitting")
+    yield run
+    for penalty in ("absolute", "signed", "mean_absolute", "square", "energy", "logdet"):
+        yield treated(run, f"A {penalty}", penalty=penalty)
+    for change in ("sum", "absolute_sum", "frobenius"):
+        for previous in ("before", "iteration")[change == "sum" :]:  # the default is A absolute
+            yield treated(run, f"D {change}, {previous}", weight_change=change, previous=previous)
+    yield treated(run, "E with labels", target="labels")
+    yield treated(run, "E every epoch", when="every_epoch")
+    for other in (replace(run, schedule=schedule, arm=f"G {schedule}") for schedule in SCHEDULES if schedule != base.schedule):
+        yield from (other, treated(other))
+
+
+def quick(base):
+    never, _, scratch, *_ = without_growth(base)
+    placebo, *_ = placebos(grown(base, "random"))
+    yield from (never, scratch, *pairs(base), placebo)
+
+
+GRIDS = {
+    "table1": (PAPER, table), "table2": (replace(PAPER, data="cifar100"), table), "table3": (PAPER, ablation),
+    "methods": (SMALL, methods), "controls": (SMALL, controls), "rate": (SMALL, rates), "readings": (SMALL, readings),
+    "k": (SMALL, lambda base: sweep(base, {f"k{k}": {"k": k} for k in (1, 2, 5, 10, 15, 20, 30)})),
+    "dose": (SMALL, lambda base: sweep(base, {f"dose {dose:g}": {"movement": 0.1 * dose} for dose in (0.25, 1, 4)})),
+    "quick": (QUICK, quick),
+}  # fmt: skip
+
+
+def grid(name: str, seeds: int | Iterable[int] = 3, **changes) -> list[Run]:
+    """The runs behind a table, all arms of a seed together.
+
+    "table1" (CIFAR-10), "table2" (CIFAR-100) and "table3" (the ablation) follow the paper's protocol. "methods" is our
+    primary comparison, vgg5 on 10,240 pictures; "controls", "k", "dose", "rate" and "readings" vary it, the last one for
+    ``method="splitting"`` or another. "quick" is it in miniature, on critters, two minutes on two cores.
+
+    ``seeds``: how many, or which. ``changes`` are settings of ``Run`` for all arms, unless an arm is about that setting:
+    ``grid("table2", epochs=20, every=4)``. Raises ``ValueError`` for an unknown name.
+    """
+    check_name("grid", name, GRIDS)
+    base, arms = GRIDS[name]
+    runs = list(arms(replace(base, **changes)))
+    return [replace(run, seed=seed) for seed in (range(seeds) if isinstance(seeds, int) else seeds) for run in runs]
+
+
+def widths_by_epoch(run: Run) -> list[tuple[int, ...]]:
+    """The widths in each epoch if all layers grow alike: what a control is given, and what the time is estimated from."""
+    start = (run.width,) * LAYERS[run.model] if isinstance(run.width, int) else run.width
+    rate = run.rate if run.budget == "neurons" else math.sqrt(1 + run.rate) - 1  # weights grow with the square
+    growths = run.growth().epochs(run.epochs) if run.method else ()
+    neurons, found = sum(start), []
+    for epoch in range(1, run.epochs + 1):
+        found.append(tuple(share_out(neurons, dict(enumerate(start))).values()))
+        neurons += round(rate * neurons) if epoch in growths else 0
+    return found
+
+
+def multiply_adds_by_epoch(run: Run) -> list[int]:
+    """Of one picture, likewise; of 32×32 pixels but for the digits."""
+    picture = (1, 8, 8) if run.data == "digits" else (3, 32, 32)
+    return [multiply_adds(run.model, widths, picture=picture) for widths in widths_by_epoch(run)]
+
+
+@lru_cache(maxsize=1024)
+def multiply_adds(model: str, widths: tuple[int, ...], classes: int = 10, picture: tuple[int, ...] = (3, 32, 32)) -> int:
+    """Of one picture's way forward through one of the package's networks: every weight, as often as it is used."""
+    with torch.random.fork_rng(devices=()):  # initial weights are drawn, and those of others must not change by that
+        network = build(model, widths, classes, picture)
+    times = _positions(network, [(torch.zeros(1, *picture), None)])
+    return sum(times.get(name, 0) * weight.numel() for name, weight in network.named_parameters())
+
+
+def build(model: str, width: int | tuple[int, ...], classes: int, picture: tuple[int, ...]) -> nn.Sequential:
+    """One of the package's networks for pictures of that shape, (C, H, W)."""
+    if model == "mlp":
+        hidden = (width,) * LAYERS[model] if isinstance(width, int) else width
+        return models.mlp([math.prod(picture), *hidden, classes])
+    return models.build(model, width=width if isinstance(width, int) else list(width), classes=classes, channels=picture[0])

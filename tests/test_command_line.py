@@ -1,0 +1,71 @@
+"""``growlab run GRID`` and ``growlab results``; the single run is in test_environment.py."""
+
+import json
+
+import pytest
+from test_experiments import TINY, Here
+
+import growlab as gl
+from growlab import execution, experiments
+from growlab.__main__ import main
+
+
+@pytest.fixture
+def grid(monkeypatch):
+    """A grid of two arms, executed in this process."""
+
+    class Pool(Here):
+        class lifeline:
+            close = staticmethod(lambda: None)
+
+    def arms(base):
+        return [experiments.grown(base, "random"), experiments.treated(experiments.grown(base, "random"))]
+
+    monkeypatch.setitem(experiments.GRIDS, "quick", (TINY, arms))
+    monkeypatch.setattr(execution, "_process", lambda pools: Pool())
+
+
+def test_a_grid_is_run_shown_and_shown_again(grid, tmp_path, capsys):
+    command = ["run", "quick", "--seeds", "2", "--folder", str(tmp_path), "--epochs", "3", "--jobs", "1"]
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert said.count("finished") == 4 and "random+penalty" in said and "p_holm" in said
+    assert {run.epochs for run in gl.grid("quick", 2, epochs=3)} == {3} and len(list(tmp_path.glob("*/record.json"))) == 4
+    assert main(command) == 0  # trains nothing, and says the same
+    assert capsys.readouterr().out == said
+
+    assert main(["results", str(tmp_path), "--json", str(tmp_path / "runs.json")]) == 0
+    from_folder = capsys.readouterr().out
+    assert main(["results", str(tmp_path / "runs.json")]) == 0
+    assert sorted(from_folder.split()) != [] and capsys.readouterr().out.count("finished") == 4
+    assert len(json.loads((tmp_path / "runs.json").read_text())["runs"]) == 4
+
+
+def test_a_failed_run_of_a_grid_is_shown_and_ends_with_status_1(grid, tmp_path, capsys):
+    assert main(["run", "quick", "--seeds", "1", "--folder", str(tmp_path), "--lr", "1e30"]) == 1
+    assert "FloatingPointError" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ("run quack", "unknown grid 'quack': choose from table1"), ("run quick --epochs 0", "epochs must be .* got 0"),
+    ("run quick --every 2", "either every= or at="), ("run quick --device nowhere", "nowhere"), ("results nowhere", "nowhere is neither"),
+])  # fmt: skip
+def test_bad_input_ends_with_status_2_and_one_clear_line(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments.split()) == 2
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("growlab: ") and "\n" not in error
+    with pytest.raises(AssertionError, match=message):
+        raise AssertionError(error)
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments, message", [
+    ("run", "needs --out"), ("run quick --out x", "--out is for a single run"), ("run quick --seed 1", "--seed is for a single run"),
+    ("run --out x --jobs 2", "--jobs is for a grid"), ("run --out x --folder y", "--folder is for a grid"), ("results", "FOLDER"),
+])  # fmt: skip
+def test_options_of_a_grid_and_of_one_network_are_not_mixed(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments.split())
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and said.startswith("usage: growlab") and message in said
