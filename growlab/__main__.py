@@ -1,4 +1,4 @@
-"""The command line: ``growlab run`` trains a network or a whole grid of runs, ``growlab results`` shows what came of them.
+"""The command line: ``growlab run`` trains a network or a grid of them, ``growlab results`` shows what came of it.
 
 ``growlab doctor`` checks the machine. ``python -m growlab`` is the same. Notebook 05 uses it for long runs. PyTorch is
 imported only when a command needs it, so that the doctor can speak where it is broken.
@@ -10,9 +10,9 @@ from importlib import import_module
 
 
 ONE = {  # what a single run is unless told otherwise; a grid has its own
-    "data": "critters", "limit": None, "model": "vgg5", "width": 16, "method": "random", "rate": 0.35, "every": None, "at": (),
-    "epochs": 12, "lr": 0.1, "weight_decay": 1e-4, "batch_size": 128, "schedule": "cosine", "precision": "float32",
-    "threads": None, "seed": 0,
+    "data": "critters", "limit": None, "model": "vgg5", "width": 16, "method": "random", "rate": 0.35, "every": None,
+    "at": (), "epochs": 12, "lr": 0.1, "weight_decay": 1e-4, "batch_size": 128, "schedule": "cosine",
+    "precision": "float32", "threads": None, "seed": 0,
 }  # fmt: skip
 
 
@@ -36,7 +36,9 @@ def run(options) -> int:
         options.usage(f"--{wrong.pop()} is for a grid: name one, such as table1, or leave it out")
     if not options.grid and "out" not in given:
         options.usage("a single run needs --out, and many runs the name of a grid, such as table1")
-    return _run_grid(options.grid, options.device, given) if options.grid else _run_one(argparse.Namespace(**ONE | given))
+    if options.grid:
+        return _run_grid(options.grid, options.device, given)
+    return _run_one(argparse.Namespace(**ONE | given))
 
 
 def _run_grid(name, device, given):
@@ -62,11 +64,11 @@ def results(options) -> int:
 
 
 def _show(table, contrasts):
-    columns = ["arm", "seed", "state", "error", "test_accuracy", "val_accuracy", "parameters", "seconds", "growth_seconds", "penalty_seconds"]
-    shown = {"data": "data set", "difference": "points"}
-    print(table[["data", "model"] + [name for name in columns if name in table]].to_string(index=False, na_rep=""))
-    print()
-    print(contrasts.loc[:, :"verdict"].rename(columns=shown).to_string(index=False, float_format="{:.3g}".format, na_rep=""))
+    columns = "data model arm seed state error test_accuracy val_accuracy parameters".split()
+    columns += ["seconds", "growth_seconds", "penalty_seconds"]
+    shown = table[[name for name in columns if name in table]]
+    print(shown.to_string(index=False, na_rep="", float_format="{:.4g}".format), end="\n\n")
+    print(contrasts.loc[:, :"verdict"].to_string(index=False, na_rep="", float_format="{:.3g}".format))
 
 
 def _run_one(options):
@@ -125,12 +127,12 @@ def _parser():
     commands = parser.add_subparsers(required=True, metavar="run | results | doctor")
     one = commands.add_parser(
         "run", help="train one network and let it grow, or a grid of them; what was stopped goes on",
-        argument_default=argparse.SUPPRESS, description="One network, kept in --out; or, with the name of a GRID, all of its "
-        "runs, kept in --folder. The other options change the network, or every run of the grid.",
+        argument_default=argparse.SUPPRESS, description="One network, kept in --out; or, with the name of a GRID, all "
+        "of its runs, kept in --folder. The other options change the network, or every run of the grid.",
     )  # fmt: skip
     one.set_defaults(command=run, usage=one.error, device="cpu")
-    one.add_argument("grid", nargs="?", default=None, metavar="GRID", help="quick, methods, table1, table2, table3, controls, "
-                     "k, dose, rate or readings")  # fmt: skip
+    grids = "quick, methods, table1, table2, table3, controls, k, dose, rate or readings"
+    one.add_argument("grid", nargs="?", default=None, metavar="GRID", help=grids)
     one.add_argument("--folder", help="of a grid's runs (runs)")
     one.add_argument("--seeds", type=int, help="of a grid: how many (3)")
     one.add_argument("--jobs", type=int, help="of a grid: so many processes at a time (as many as there are cores)")

@@ -1,7 +1,7 @@
-"""What runs have left, as one table; and what it supports: arms compared seed by seed.
+"""What runs have left, as one table, and what it supports: arms are compared seed by seed.
 
-Beside the flow, after ``execute``. Notebook 05 shows the tables. Sources: Holm 1979 for several comparisons; Schuirmann
-1987 for the two one-sided tests of equivalence; the paper's (Sakai & Hotta 2024) training times are those of its tables 1–3.
+Beside the flow, after ``execute``. Notebook 05 shows the tables. Sources: Holm 1979 for several comparisons, Schuirmann
+1987 for equivalence by two one-sided tests; the paper's times are those of its tables 1 to 3 (Sakai & Hotta 2024).
 """
 
 import json
@@ -19,7 +19,8 @@ from scipy import stats
 from .experiments import DEFAULTS, METHODS_OF_THE_PAPER, Run
 from .records import History, environment, write_atomically
 
-MOMENTS = {"before": "after growth", "after": "after decorrelation", "end": "end"}  # of the last K steps, and of the run
+PHASES = {"training": "training", "evaluation": "evaluation", "growth": "growth", "penalty": "decorrelation"}
+MOMENTS = {"before": "after growth", "after": "after decorrelation", "end": "end"}  # of the last K steps; of the run
 COSINES = ("mean_cosine", "mean_absolute_cosine", "twin_angle")
 KEPT_EPOCHS = 30
 
@@ -35,13 +36,13 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
     """A row for each run in a folder of ``execute``, also while it works, or in a file of ``collect``.
 
     Its settings, and ``state``: "finished", "failed" (with its ``error``), or "open", and then the rest is missing.
-    ``test_accuracy``, ``val_accuracy``; ``parameters``, ``widths`` and ``multiply_adds`` (per picture) of the final network;
-    ``compute``: the multiply-adds of training, three times those of every picture's way forward, without proposals and K
-    steps. ``seconds``, and those of training, evaluation, growth and penalty (the K steps); ``moved``: the mean movement
-    that the K steps measured. Mean cosine, mean absolute cosine and twins' angle (radians), averaged over layers, before
-    and after the last K steps and at the end.
+    ``test_accuracy``, ``val_accuracy``; ``parameters``, ``widths`` and ``multiply_adds`` (per picture) of the final
+    network; ``compute``: the multiply-adds of training, three times those of every picture's way forward, without
+    proposals and K steps. ``seconds``, and those of training, evaluation, growth and penalty (the K steps); ``moved``:
+    the mean movement that the K steps measured. Mean cosine, mean absolute cosine and twins' angle (radians), averaged
+    over layers, before and after the last K steps and at the end.
 
-    ``runs``: these only, in this order and with their labels. Raises ``FileNotFoundError`` for a source that is not there.
+    ``runs``: these only, in this order, with their labels. Raises ``FileNotFoundError`` for a source that is not there.
     """
     source, runs = Path(source), runs if runs is None else list(runs)
     if source.is_file():
@@ -63,28 +64,31 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
 def collect(folder, file) -> None:
     """Write what a folder of runs has left into one JSON file that is small enough to be kept, a line for each run.
 
-    ``environments`` and ``runs``; each run has its settings other than the defaults (``run``), ``state``, the ``figures`` of
-    ``results``, and if finished its ``environment`` (an index), ``epochs`` (30 at most, the last among them), ``growths``
-    (with the kinds of new neurons) and ``similarity``: the cosines of each layer at the last growth and at the end, with a
-    histogram for the second layer of seed 0. Six digits of the figures, four of the rest.
+    ``environments`` and ``runs``. Each run has its settings other than the defaults (``run``), ``state``, the
+    ``figures`` of ``results``, and if finished its ``environment`` (an index), ``epochs`` (30 at most, the last among
+    them), ``growths`` (with the kinds of new neurons) and ``similarity``: the cosines of each layer at the last growth
+    and at the end, with a histogram for the second layer of seed 0. Six digits of the figures, four of the rest.
     """
     lines, environments = [], []
     for run in _runs(folder):
         now, figures = _figures(Path(folder) / run.name)
-        row = {"run": {name: value for name, value in asdict(run).items() if value != DEFAULTS[name]}, "state": now}
         kind, colon, path = run.data.partition(":")
-        row["run"]["data"] = kind + colon + Path(path).name  # not where it lay
+        settings = {name: value for name, value in asdict(run).items() if value != DEFAULTS[name]}
+        row = {"run": settings | {"data": kind + colon + Path(path).name}, "state": now}  # not where the pictures lay
         if now == "finished":
             history = _history(Path(folder) / run.name)
-            environments += [history["environment"]] if history["environment"] not in environments else []
-            thinned = history["epochs"][:: -max(1, -(-len(history["epochs"]) // KEPT_EPOCHS))][::-1]
+            if history["environment"] not in environments:
+                environments.append(history["environment"])
             row["environment"] = environments.index(history["environment"])
-            row["epochs"] = [{name: value for name, value in epoch.items() if name != "learning_rate"} for epoch in thinned]
+            row["epochs"] = history["epochs"][:: -max(1, math.ceil(len(history["epochs"]) / KEPT_EPOCHS))][::-1]
             row["growths"] = [event | {"new": Counter(event["new"]["kind"])} for event in history["growths"]]
-            row["similarity"] = [_thinned(note, run.seed) for note in _last_notes(history).values()]
+            row["similarity"] = [_compact(note, run.seed) for note in _last_notes(history).values()]
+            for epoch in row["epochs"]:
+                del epoch["learning_rate"]  # the schedule tells
         lines.append(json.dumps(_rounded(row, 4) | {"figures": _rounded(figures, 6)}, separators=(",", ":")))
-    head = json.dumps({"what": f"runs of growlab {environment()['growlab']}: growlab results FILE", "environments": environments})
-    write_atomically(file, (head[:-1] + ',\n"runs": [\n' + ",\n".join(lines) + "\n]}\n").encode())
+    what = f"runs of growlab {environment()['growlab']}; gl.results and growlab results read this file"
+    head = json.dumps({"what": what, "environments": environments})[:-1]
+    write_atomically(file, (head + ',\n"runs": [\n' + ",\n".join(lines) + "\n]}\n").encode())
 
 
 def _runs(folder):
@@ -104,9 +108,8 @@ def _figures(place):
         seconds = Counter()
         for row in history["epochs"]:
             seconds.update(row["seconds"])
-        figures = {**history["result"], "val_accuracy": history["epochs"][-1]["val_accuracy"], "seconds": seconds.total()}
-        for column, phase in {"training": "training", "evaluation": "evaluation", "growth": "growth", "penalty": "decorrelation"}.items():
-            figures[f"{column}_seconds"] = seconds[phase]
+        figures = history["result"] | {"val_accuracy": history["epochs"][-1]["val_accuracy"]}
+        figures |= {"seconds": seconds.total()} | {f"{name}_seconds": seconds[phase] for name, phase in PHASES.items()}
         figures["moved"] = _mean(steps["last"]["movement"] for steps in history["decorrelations"])
         notes = _last_notes(history)
         for moment, when in MOMENTS.items():
@@ -120,10 +123,12 @@ def _last_notes(history):
     return {when: notes[when] for when in MOMENTS.values() if when in notes}
 
 
-def _thinned(note, seed):
-    layers = {name: {f: layer[f] for f in ("neurons", *COSINES, "null_z") if f in layer} for name, layer in note["layers"].items()}
-    second = list(layers)[1:2] if seed == 0 else []
-    return note | {"layers": {n: layer | {"histogram": note["layers"][n]["histogram"]} if n in second else layer for n, layer in layers.items()}}
+def _compact(note, seed):
+    kept, layers = ("neurons", *COSINES, "null_z"), {}
+    for i, (name, layer) in enumerate(note["layers"].items()):
+        with_histogram = ("histogram",) if i == 1 and seed == 0 else ()
+        layers[name] = {figure: layer[figure] for figure in (*kept, *with_histogram) if figure in layer}
+    return note | {"layers": layers}
 
 
 def _mean(values):
@@ -142,8 +147,14 @@ def _rounded(value, digits):
 # What they support
 
 MEANS = ["test_accuracy", "parameters", "compute", "seconds", "training_seconds", "growth_seconds", "penalty_seconds"]
+COLUMNS = [
+    "data", "model", "arm", "against", "seeds", "difference", "low", "high", "p", "p_holm", "p_equal", "verdict",
+    "differences", *MEANS, *(f"{name}_against" for name in MEANS),
+    "paper_seconds", "paper_seconds_against", "paper_accuracy",
+]  # fmt: skip
 PLACEBOS = ("placebo", "labels", "refresh")
-PAPER_SECONDS = {  # 250 epochs on a GTX 1080 Ti: the method alone, with Eq. 3, with Eq. 4, with both
+TREATMENTS = ("", "eq3", "eq4", "penalty")  # the columns of the table below
+PAPER_SECONDS = {  # 250 epochs on a GTX 1080 Ti
     ("cifar10", "vgg16", "random"): (3022, 3030, 3077, 3090),
     ("cifar10", "vgg16", "splitting"): (6146, 6149, 6171, 6176),
     ("cifar10", "vgg16", "firefly"): (3375, 3379, 3402, 3409),
@@ -159,51 +170,56 @@ PAPER_SECONDS = {  # 250 epochs on a GTX 1080 Ti: the method alone, with Eq. 3, 
 }
 
 
-def summary(table: pd.DataFrame, contrasts=None, margin: float = 0.3) -> pd.DataFrame:
-    """What finished runs support: a row for each contrast of two arms with seeds in common, for each data set and model.
+def summary(table: pd.DataFrame, contrasts: list | None = None, margin: float = 0.3) -> pd.DataFrame:
+    """What finished runs support: a row for each contrast of two arms with seeds in common, by data set and model.
 
-    The primary contrast, fixed beforehand, comes first: the penalty, averaged in each seed over those methods of the paper
-    that are there. The rest is corrected for being many (Holm): every treatment against its arm without it, the
-    penalty against each placebo, every method against the networks that never grow or are born large. A sweep over K gives
-    one contrast for a method: of the K with the best *validation* accuracy. ``contrasts``: your own, primary first, a list of
-    (arm or list of arms, against).
+    The primary contrast, fixed beforehand, comes first: the penalty, averaged in each seed over those methods of the
+    paper that are there. The rest is corrected for being many (Holm): every treatment against its arm without it, the
+    penalty against each placebo, every method against the networks that never grow or are born large. A sweep over K
+    gives one contrast for a method, of the K with the best *validation* accuracy. ``contrasts``: your own instead, the
+    primary one first, a list of (arm or list of arms, against).
 
     In percentage points of test accuracy: ``difference`` (mean), ``low`` and ``high`` (95 % paired t interval),
-    ``differences`` (each of them). ``p`` (paired t test), ``p_holm``, ``p_equal`` (two one-sided tests: within ±``margin``?)
-    and the ``verdict`` at 5 %. Then means of both arms; ``compute`` as in ``results``. ``paper_seconds`` are of another
-    machine and of 250 epochs, in the order of its text, since the check marks of its table 3 are lost; its accuracies are
-    not in our source.
+    ``differences`` (each of them). ``p`` (paired t test), ``p_holm``, ``p_equal`` (two one-sided tests: within
+    ±``margin``?) and the ``verdict`` at 5 %. Then the means of both arms. ``paper_seconds`` are of another machine and
+    of 250 epochs; the check marks of the paper's table 3 are lost, its rows taken in the order of its text. Its
+    accuracies are not in our source.
     """
-    rows, table = [], table[table["state"] == "finished"]
-    for (data, model), group in table.groupby(["data", "model"], sort=False):
-        if doubled := sorted(set(group["arm"][group.duplicated(["arm", "seed"])])):
-            raise ValueError(f"several runs of one seed are called {', '.join(map(repr, doubled))}: select rows, or give other labels")
-        accuracy = 100 * group.pivot(index="seed", columns="arm", values="test_accuracy")
-        means = group.groupby("arm")[MEANS].mean()
-        found, (primary, others) = [], (contrasts[:1], contrasts[1:]) if contrasts else default_contrasts(group)
-        for sides in [*primary, *others]:
-            arms, against = ([side] if isinstance(side, str) else list(side) for side in sides)
-            if missing := [arm for arm in arms + against if arm not in accuracy]:
-                raise ValueError(f"no finished run is called {', '.join(missing)}: choose from {', '.join(accuracy)}")
-            differences = (accuracy[arms].mean(axis=1, skipna=False) - accuracy[against].mean(axis=1, skipna=False)).dropna()
-            row = {"data": data, "model": model, "arm": ", ".join(arms), "against": ", ".join(against)}
-            row |= compare(differences, margin) | {"differences": differences.round(2).tolist()}
-            for name in MEANS:
-                row |= {name: means.loc[arms, name].mean(), f"{name}_against": means.loc[against, name].mean()}
-            row |= {"paper_seconds": _paper_seconds(data, model, arms), "paper_seconds_against": _paper_seconds(data, model, against)}
-            found.append(row | {"paper_accuracy": "not in our source"})
-        several = holm([row["p"] for row in found[len(primary) :]])
-        for row, p in zip(found, [math.nan] * len(primary) + several):
+    rows, finished = [], table[table["state"] == "finished"]
+    for _, group in finished.groupby(["data", "model"], sort=False):
+        if doubled := set(group["arm"][group.duplicated(["arm", "seed"])]):
+            names = ", ".join(map(repr, sorted(doubled)))
+            raise ValueError(f"several runs of one seed are called {names}: select rows, or give other labels")
+        primary, others = (contrasts[:1], contrasts[1:]) if contrasts else default_contrasts(group)
+        found = [_contrast(group, *sides, margin) for sides in [*primary, *others]]
+        corrected = [math.nan] * len(primary) + holm([row["p"] for row in found[len(primary) :]])
+        for row, p in zip(found, corrected):
             row |= {"p_holm": p, "verdict": _verdict(row, row["p"] if math.isnan(p) else p, margin)}
         rows += found
-    first = ["data", "model", "arm", "against", "seeds", "difference", "low", "high", "p", "p_holm", "p_equal", "verdict"]
-    return pd.DataFrame(rows, columns=first + [name for row in rows[:1] for name in row if name not in first])
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _contrast(group, arms, against, margin):
+    arms, against = ([side] if isinstance(side, str) else list(side) for side in (arms, against))
+    accuracy = 100 * group.pivot(index="seed", columns="arm", values="test_accuracy")
+    if missing := [arm for arm in arms + against if arm not in accuracy]:
+        raise ValueError(f"no finished run is called {', '.join(missing)}: choose from {', '.join(accuracy)}")
+    differences = accuracy[arms].mean(axis=1, skipna=False) - accuracy[against].mean(axis=1, skipna=False)
+    differences = differences.dropna()  # seeds that one side lacks
+    data, model = group[["data", "model"]].iloc[0]
+    row = {"data": data, "model": model, "arm": ", ".join(arms), "against": ", ".join(against)}
+    row |= compare(differences, margin) | {"differences": differences.round(2).tolist()}
+    for suffix, names in (("", arms), ("_against", against)):
+        means = group[group["arm"].isin(names)].groupby("arm")[MEANS].mean().mean()
+        row |= {f"{name}{suffix}": means[name] for name in MEANS}
+        row[f"paper_seconds{suffix}"] = _paper_seconds(data, model, names)
+    return row | {"paper_accuracy": "not in our source"}
 
 
 def compare(differences, margin: float = 0.3) -> dict:
     """One difference for each seed: their mean, its 95 % t interval and p, and p for not being within ±``margin``.
 
-    NaN where there is nothing to judge by: fewer than two seeds, or all of them alike but not zero.
+    NaN where there is nothing to judge by: fewer than two seeds, or all differences alike but not zero.
     """
     n = len(differences)
     mean = float(np.mean(differences)) if n else math.nan
@@ -212,9 +228,9 @@ def compare(differences, margin: float = 0.3) -> dict:
     if n > 1 and not np.any(differences):  # nothing has changed, to the bit
         found |= {"low": 0.0, "high": 0.0, "p": 1.0, "p_equal": 0.0}
     elif n > 1 and error > 1e-9 * abs(mean):
-        half = stats.t.ppf(0.975, n - 1) * error
-        outside = max(stats.t.sf((margin + mean) / error, n - 1), stats.t.sf((margin - mean) / error, n - 1))
-        found |= {"low": mean - half, "high": mean + half, "p": float(2 * stats.t.sf(abs(mean) / error, n - 1)), "p_equal": float(outside)}
+        half = float(stats.t.ppf(0.975, n - 1)) * error
+        p, p_equal = stats.t.sf(np.array([abs(mean), margin - abs(mean)]) / error, n - 1).tolist()  # the larger of two
+        found |= {"low": mean - half, "high": mean + half, "p": 2 * p, "p_equal": p_equal}
     return found
 
 
@@ -231,35 +247,39 @@ def holm(p: list[float]) -> list[float]:
 
 
 def default_contrasts(group: pd.DataFrame) -> tuple[list, list]:
-    """Those of ``summary``, primary and others: in a label, "+" sets a treatment apart from what it is compared with."""
+    """Those of ``summary``, primary and others: a "+" sets a treatment apart from the arm that it is compared with."""
     arms = list(dict.fromkeys(group["arm"]))
     treated = {arm: arm.rpartition("+")[0] for arm in arms if arm.rpartition("+")[0] in arms}
+    plain = [arm for arm in arms if arm not in treated]
+    without_growth = [arm for arm in plain if arm.startswith(("never", "scratch"))]
     sweeps, validation = {}, group.groupby("arm")["val_accuracy"].mean()
-    for arm in (arm for arm in treated if re.search(r"\+k\d+$", arm)):
-        sweeps.setdefault(treated[arm], []).append(arm)
+    for arm, base in treated.items():
+        if re.search(r"\+k\d+$", arm):
+            sweeps.setdefault(base, []).append(arm)
     found = [(arm, base) for arm, base in treated.items() if arm not in sweeps.get(base, ())]
     found += [(validation[several].idxmax(), base) for base, several in sweeps.items()]
-    found += [(f"{base}+penalty", arm) for arm, base in treated.items() if arm.endswith(PLACEBOS) and f"{base}+penalty" in arms]
-    plain = [arm for arm in arms if arm not in treated]
-    without = [arm for arm in plain if arm.startswith(("never", "scratch"))]
-    found += [(arm, control) for control in without for arm in plain if arm not in without]
+    for arm, base in treated.items():
+        if arm.endswith(PLACEBOS) and f"{base}+penalty" in arms:
+            found.append((f"{base}+penalty", arm))
+    found += [(arm, control) for control in without_growth for arm in plain if arm not in without_growth]
     ours = [method for method in METHODS_OF_THE_PAPER if (f"{method}+penalty", method) in found]
-    primary = [([f"{method}+penalty" for method in ours], ours)] if ours else []
-    return primary, [contrast for contrast in found if len(ours) != 1 or contrast != (f"{ours[0]}+penalty", ours[0])]
+    if len(ours) == 1:
+        found.remove((f"{ours[0]}+penalty", ours[0]))  # it is the primary one
+    return [([f"{method}+penalty" for method in ours], ours)] if ours else [], found
 
 
 def _verdict(row, p, margin):
-    if math.isnan(row["p"]):
-        return "alike in all seeds: nothing to judge by" if row["seeds"] > 1 else f"too few seeds in common: {row['seeds']}"
+    if row["seeds"] < 2:
+        return f"too few seeds in common: {row['seeds']}"
+    if math.isnan(p):
+        return "alike in all seeds: nothing to judge by"
     words = ["higher" if row["difference"] > 0 else "lower"] if p < 0.05 else []
     return ", ".join(words + [f"within ±{margin:g}"] * (row["p_equal"] < 0.05)) or "undecided"
 
 
 def _paper_seconds(data, model, arms):
-    kind = "cifar100" if "cifar100" in data else "cifar10" if "cifar10" in data else ""
-    treatments = {"": 0, "eq3": 1, "eq4": 2, "penalty": 3}
-    known = []
+    kind, known = "cifar100" if "cifar100" in data else "cifar10" if "cifar10" in data else "", []
     for method, _, treatment in (arm.partition("+") for arm in arms):
-        times = PAPER_SECONDS.get((kind, model, method))
-        known.append(times[treatments[treatment]] if times and treatment in treatments else None)
+        times = dict(zip(TREATMENTS, PAPER_SECONDS.get((kind, model, method), ())))
+        known.append(times.get(treatment))
     return math.nan if None in known else sum(known) / len(known)

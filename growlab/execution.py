@@ -46,14 +46,17 @@ def execute(
     """Train all runs, each in a folder of its name, and return their ``results``.
 
     ``executor``: any ``concurrent.futures.Executor``, such as ``dask.distributed.Client(…).get_executor()``, whose
-    machines share ``folder`` and the data. Without one: ``jobs`` processes (as many as there are cores) on ``device``; in
-    a script, the call must then stand under ``if __name__ == "__main__":``.
+    machines share ``folder`` and the data. Without one: ``jobs`` processes (as many as there are cores) on ``device``;
+    in a script, the call must then stand under ``if __name__ == "__main__":``.
 
     Finished runs are skipped, interrupted ones go on. A run that raises is kept with its traceback in ``error.json``,
     tried again at the next call, and stops no other. A process that dies is replaced; a run that has killed three is
-    given up. Several calls, also from several machines, may work on one folder: a run is claimed for as long as its process
-    gives a sign every ``beat`` seconds, and free after six missed ones. Stop (Ctrl-C) leaves everything resumable. At the
-    end a folder holds run.json, record.json and weights.pt (``gl.load``).
+    given up. Several calls, also from several machines, may work on one folder: a run is claimed for as long as its
+    process gives a sign every ``beat`` seconds, and free after six missed ones. Stop (Ctrl-C) leaves everything
+    resumable. At the end a folder holds run.json, record.json and weights.pt (``gl.load``).
+
+    Raises ``FileNotFoundError`` and others of ``load_data`` before anything runs, and ``RuntimeError`` if the processes
+    cannot even begin.
     """
     runs, folder = list(runs), Path(folder).absolute()
     root = str(Path(os.environ.get("GROWLAB_DATA") or default_root()).expanduser().absolute())
@@ -75,8 +78,8 @@ def execute(
     cost = {name: _cost(run) for name, run in unique.items()}
     done = {name: _share(places[name], run.epochs) for name, run in unique.items()}
     with tqdm(
-        total=sum(cost.values()), initial=sum(cost[name] * done[name] for name in unique), smoothing=0, disable=not progress,
-        bar_format="{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
+        total=sum(cost.values()), initial=sum(cost[name] * done[name] for name in unique), smoothing=0,
+        disable=not progress, bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
     ) as bar:  # fmt: skip
         try:
             while todo or working or elsewhere:
@@ -109,7 +112,8 @@ def execute(
                     share = max(done[name], _share(places[name], unique[name].epochs))
                     bar.update(cost[name] * (share - done[name]))
                     done[name] = share
-                bar.set_description(f"{sum(share == 1 for share in done.values())} of {len(unique)} runs", refresh=False)
+                finished = sum(share == 1 for share in done.values())
+                bar.set_description(f"{finished} of {len(unique)} runs", refresh=False)
         except KeyboardInterrupt:
             tqdm.write("stopped: nothing is lost, and the same call goes on from here")
             raise
@@ -123,7 +127,7 @@ def execute(
                 _revoke(place, owner)
     failed = [name for name, place in places.items() if state(place) == "failed"]
     if failed:
-        tqdm.write(f"{len(failed)} of {len(unique)} runs failed; error.json in their folders says why: {', '.join(failed)}")
+        tqdm.write(f"{len(failed)} of {len(unique)} runs failed, error.json says why: {', '.join(failed)}")
     return results(folder, runs)
 
 
@@ -149,7 +153,7 @@ def _share(place, epochs):
 
 
 def _process(pools):
-    """A pool of one process, so that a death concerns one run. The process ends with this one, or with its lifeline."""
+    """A pool of one process, so that a death concerns one run. It ends with this process, or with its lifeline."""
     context = multiprocessing.get_context("spawn")
     end, lifeline = context.Pipe(duplex=False)
     pool = ProcessPoolExecutor(1, context, _follow, (end,))
@@ -221,7 +225,7 @@ def _train(run, place, source, root, device, each_epoch):
     history.result |= {"multiply_adds": used[-1], "compute": 3 * len(data.train) * sum(used)}
     history.save(place / "record.json")
     save(place / "weights.pt", model)
-    (place / "checkpoint.pt").unlink()  # the last step
+    (place / "checkpoint.pt").unlink(missing_ok=True)  # the last step
 
 
 @lru_cache(maxsize=1)  # the arms of a seed follow each other
@@ -230,7 +234,7 @@ def _pictures(source, root, device, limit, seed, reliability):
 
 
 # Claims. A run belongs to the last of its numbered claims, and a number can be created by one process only. A claim is
-# touched at every beat. One that has missed six may be followed by the next number; whoever held it finds out, and stops.
+# touched at every beat. One that has missed six may be followed by the next number; its holder finds out, and stops.
 
 
 @contextmanager
@@ -241,7 +245,8 @@ def _claim(place, owner, beat):
     if _held(place) or not _create(claim):
         yield None
         return
-    note = {"owner": owner, "host": platform.node(), "pid": os.getpid(), "beat": beat, "epoch": _noted(last).get("epoch", 0)}
+    note = {"owner": owner, "host": platform.node(), "pid": os.getpid(), "beat": beat}
+    note["epoch"] = _noted(last).get("epoch", 0)
 
     def each_epoch(history):
         if _last(place) != claim:

@@ -1,7 +1,7 @@
-"""Experiments as plain values: a ``Run`` says all that a training depends on, a ``grid`` lists the runs behind a table.
+"""Experiments as plain values: a ``Run`` is all that a training depends on, a ``grid`` the runs behind a table.
 
-Beside the flow: ``execute`` (execution.py) trains runs, many at a time; ``results`` and ``summary`` (evidence.py) say what
-came of them. Nothing is trained here. Notebook 05.
+Beside the flow: ``execute`` (execution.py) trains runs, many at a time; ``results`` and ``summary`` (evidence.py) say
+what came of them. Nothing is trained here. Notebook 05.
 """
 
 import hashlib
@@ -31,13 +31,14 @@ LAYERS = {"mlp": 2, "vgg5": 4, "vgg16": 13, "mobilenet": 14}  # so many widths a
 class Run:
     """All that a training depends on. Equal runs end bit-equal (same machine, versions), whoever executes them.
 
-    ``data``, ``limit`` and ``reliability`` (of critters) go to ``load_data``; ``width`` is one number, or one for each layer
-    (mlp: the hidden ones). ``method`` None never grows; ``rate``, ``budget``, ``every`` or ``at`` are those of ``Growth``,
-    and ``options`` the method's. ``k`` to ``refresh`` are the K steps (``decorrelate``); ``movement`` is their dose, None for
-    steps of ``steps_lr`` times the gradient. With method None they come at the same epochs, to a network that stays as
-    large as it is. The rest goes to ``train``. ``arm`` is a label for tables, and no part of the name.
+    ``data``, ``limit`` and ``reliability`` (of critters) go to ``load_data``; ``width`` is one number, or one for each
+    layer (mlp: the hidden ones). ``method`` None never grows; ``rate``, ``budget``, ``every`` or ``at`` are those of
+    ``Growth``, and ``options`` the method's. ``k`` to ``refresh`` are the K steps (``decorrelate``); ``movement`` is
+    their dose, None for steps of ``steps_lr`` times the gradient. With method None they come at the same epochs, to a
+    network that stays as large as it is. The rest goes to ``train``. ``arm`` is a label for tables, and no part of the
+    name.
 
-    The seed gives initial weights, order of the data and randomness of growth, a stream for each: arms share all three.
+    The seed gives initial weights, order of the data and randomness of growth, a stream for each, so arms share them.
     Raises ``ValueError`` for settings that cannot be trained.
     """
 
@@ -88,21 +89,21 @@ class Run:
             whole(name, getattr(self, name), 1, "Run.__doc__ says what it is")
         whole("seed", self.seed, 0, "seeds are numbered from 0")
         if not isinstance(self.width, int) and self.model != "mlp" and len(self.width) != LAYERS[self.model]:
-            raise ValueError(f"width must be one number or {LAYERS[self.model]} of them for {self.model}, got {self.width}")
+            raise ValueError(f"width must be one number or {LAYERS[self.model]} for {self.model}, got {self.width}")
         for width in [self.width] if isinstance(self.width, int) else self.width:
             whole("width", width, 1, "so many neurons")
         if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
             raise ValueError(f"lr must be positive, weight_decay 0 or positive, got {self.lr} and {self.weight_decay}")
         if self.reliability is not None and self.data != "critters":
-            raise ValueError(f'reliability={self.reliability} is of data="critters", not of {self.data!r}: leave it out')
+            raise ValueError(f"reliability={self.reliability} is of critters, not of {self.data}: leave it out")
         if growth := self.growth():
             growth.epochs(self.epochs)
         if self.options and self.method is None:
-            raise ValueError(f"options {self.options} are a method's, and method is None: choose from {', '.join(METHODS)}")
+            raise ValueError(f"options {self.options} are a method's, but method is None: give one, or leave them out")
         for name in self.options:
             module, function = METHODS[self.method]
-            known = signature(getattr(import_module(f".{module}", __package__), function)).parameters
-            check_name(f"option of {self.method}", name, [name for name in known if name not in ("model", "batches", "seed")])
+            known = {*signature(getattr(import_module(f".{module}", __package__), function)).parameters}
+            check_name(f"option of {self.method}", name, sorted(known - {"model", "batches", "seed"}))
 
     def growth(self) -> Growth | None:
         """For ``train``; None for a network that neither grows nor takes the K steps."""
@@ -110,15 +111,15 @@ class Run:
             return None
         steps = {name: getattr(self, name) for name in STEPS} | {"lr": self.steps_lr}
         return Growth(
-            self.method or nothing, self.rate, every=self.every, at=self.at, budget=self.budget, options=self.options, k=self.k,
-            decorrelate={name: value for name, value in steps.items() if value is not None}, when=self.when,
+            self.method or nothing, self.rate, every=self.every, at=self.at, budget=self.budget, options=self.options,
+            k=self.k, decorrelate={name: value for name, value in steps.items() if value is not None}, when=self.when,
         )  # fmt: skip
 
     @property
     def name(self) -> str:
         """Of its folder: readable, and another one for every other content but the label."""
         kind, _, path = self.data.partition(":")
-        source = re.sub(r"[^A-Za-z0-9-]+", "_", Path(path).name) if path else kind  # wherever that folder lies
+        source = re.sub(r"[^A-Za-z0-9-]+", "_", Path(path).name) if path else kind  # wherever it lies
         other = {name: value for name, value in asdict(self).items() if value != DEFAULTS[name] and name != "arm"}
         digest = hashlib.sha256(json.dumps(other | {"data": source}, sort_keys=True).encode()).hexdigest()[:10]
         width = self.width if isinstance(self.width, int) else max(self.width)
@@ -148,16 +149,17 @@ def nothing(model, batches=None) -> GrowthPlan:
 # Grids. An arm is a base and one change; "+" sets a treatment apart from the arm that it is compared with.
 
 METHODS_OF_THE_PAPER = ("random", "splitting", "firefly")
-K = {"random": 20, "splitting": 10, "firefly": 15, "net2net": 20}  # the paper's; Net2Net is the other of its random growths
+K = {"random": 20, "splitting": 10, "firefly": 15, "net2net": 20}  # the paper's; its "random" includes Net2Net
 PAPER = Run(  # §4.1, but for what is not in our source: the learning rate and the strength of the penalty
     "cifar10", model="vgg16", width=16, every=50, epochs=250, movement=0.1,
 )  # fmt: skip
 SMALL = Run(  # grown early, decayed long, since on one cosine the larger network has no time to be better
-    "folder:cifar10-jpeg", 10240, at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine", precision="bfloat16",
+    "folder:cifar10-jpeg", 10240, at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine",
+    precision="bfloat16",
 )  # fmt: skip
 QUICK = Run(
-    limit=1600, reliability=0.8, at=(1, 2, 3), movement=0.1, epochs=8, schedule="constant_then_cosine", lr=0.02, batch_size=32,
-    augment=False,
+    limit=1600, reliability=0.8, at=(1, 2, 3), movement=0.1, epochs=8, schedule="constant_then_cosine", lr=0.02,
+    batch_size=32, augment=False,
 )  # fmt: skip
 FIREFLY_STEP = 0.06  # how long the splits are that Firefly builds on SMALL, where filters are 0.8 long
 
@@ -193,7 +195,8 @@ def without_growth(base):
 
 
 def table(base):
-    return [run for model, width in (("vgg16", 16), ("mobilenet", 32)) for run in pairs(replace(base, model=model, width=width))]
+    for model, width in (("vgg16", 16), ("mobilenet", 32)):
+        yield from pairs(replace(base, model=model, width=width))
 
 
 def ablation(base):
@@ -222,11 +225,13 @@ def sweep(base, treatments):
 
 def rates(base):
     for rate in (0.1, 0.2, 0.35, 0.5, 0.75):
-        yield from (replace(run, rate=rate, arm=run.arm.replace(run.method, f"{run.method} {rate:g}", 1)) for run in pairs(base))
+        for method in METHODS_OF_THE_PAPER:
+            run = replace(grown(base, method), rate=rate, arm=f"{method} {rate:g}")
+            yield from (run, treated(run))
 
 
 def readings(base):
-    """What the paper leaves open, one reading changed at a time: A which mean, D Eq. 4, E when and on what, G the schedule."""
+    """What the paper leaves open, one at a time: A which mean, D Eq. 4, E when and on what, G the learning rate."""
     run = grown(base, base.method or "splitting")
     yield run
     for penalty in ("absolute", "signed", "mean_absolute", "square", "energy", "logdet"):
@@ -236,8 +241,10 @@ def readings(base):
             yield treated(run, f"D {change}, {previous}", weight_change=change, previous=previous)
     yield treated(run, "E with labels", target="labels")
     yield treated(run, "E every epoch", when="every_epoch")
-    for other in (replace(run, schedule=schedule, arm=f"G {schedule}") for schedule in SCHEDULES if schedule != base.schedule):
-        yield from (other, treated(other))
+    for schedule in SCHEDULES:
+        if schedule != base.schedule:
+            other = replace(run, schedule=schedule, arm=f"G {schedule}")
+            yield from (other, treated(other))
 
 
 def quick(base):
@@ -259,11 +266,11 @@ def grid(name: str, seeds: int | Iterable[int] = 3, **changes) -> list[Run]:
     """The runs behind a table, all arms of a seed together.
 
     "table1" (CIFAR-10), "table2" (CIFAR-100) and "table3" (the ablation) follow the paper's protocol. "methods" is our
-    primary comparison, vgg5 on 10,240 pictures; "controls", "k", "dose", "rate" and "readings" vary it, the last one for
-    ``method="splitting"`` or another. "quick" is it in miniature, on critters, two minutes on two cores.
+    primary comparison, vgg5 on 10,240 pictures; "controls", "k", "dose", "rate" and "readings" vary it, the last one
+    for ``method="splitting"`` or another. "quick" is it in miniature, on critters, two minutes on two cores.
 
-    ``seeds``: how many, or which. ``changes`` are settings of ``Run`` for all arms, unless an arm is about that setting:
-    ``grid("table2", epochs=20, every=4)``. Raises ``ValueError`` for an unknown name.
+    ``seeds``: how many, or which. ``changes`` are settings of ``Run`` for all arms, unless an arm is about that
+    setting: ``grid("table2", epochs=20, every=4)``. Raises ``ValueError`` for an unknown name.
     """
     check_name("grid", name, GRIDS)
     base, arms = GRIDS[name]
@@ -272,7 +279,7 @@ def grid(name: str, seeds: int | Iterable[int] = 3, **changes) -> list[Run]:
 
 
 def widths_by_epoch(run: Run) -> list[tuple[int, ...]]:
-    """The widths in each epoch if all layers grow alike: what a control is given, and what the time is estimated from."""
+    """The widths in each epoch if all layers grow alike: for controls, and to estimate how long runs take."""
     start = (run.width,) * LAYERS[run.model] if isinstance(run.width, int) else run.width
     rate = run.rate if run.budget == "neurons" else math.sqrt(1 + run.rate) - 1  # weights grow with the square
     growths = run.growth().epochs(run.epochs) if run.method else ()
@@ -290,7 +297,7 @@ def multiply_adds_by_epoch(run: Run) -> list[int]:
 
 
 @lru_cache(maxsize=1024)
-def multiply_adds(model: str, widths: tuple[int, ...], classes: int = 10, picture: tuple[int, ...] = (3, 32, 32)) -> int:
+def multiply_adds(model: str, widths: tuple[int, ...], classes=10, picture: tuple[int, ...] = (3, 32, 32)) -> int:
     """Of one picture's way forward through one of the package's networks: every weight, as often as it is used."""
     with torch.random.fork_rng(devices=()):  # initial weights are drawn, and those of others must not change by that
         network = build(model, widths, classes, picture)
@@ -303,4 +310,5 @@ def build(model: str, width: int | tuple[int, ...], classes: int, picture: tuple
     if model == "mlp":
         hidden = (width,) * LAYERS[model] if isinstance(width, int) else width
         return models.mlp([math.prod(picture), *hidden, classes])
-    return models.build(model, width=width if isinstance(width, int) else list(width), classes=classes, channels=picture[0])
+    widths = width if isinstance(width, int) else list(width)
+    return models.build(model, width=widths, classes=classes, channels=picture[0])

@@ -30,7 +30,9 @@ def test_a_grid_is_run_shown_and_shown_again(grid, tmp_path, capsys):
     assert main(command) == 0
     said = capsys.readouterr().out
     assert said.count("finished") == 4 and "random+penalty" in said and "p_holm" in said
-    assert {run.epochs for run in gl.grid("quick", 2, epochs=3)} == {3} and len(list(tmp_path.glob("*/record.json"))) == 4
+    assert {run.epochs for run in gl.grid("quick", 2, epochs=3)} == {3} and len(
+        list(tmp_path.glob("*/record.json"))
+    ) == 4
     assert main(command) == 0  # trains nothing, and says the same
     assert capsys.readouterr().out == said
 
@@ -46,10 +48,16 @@ def test_a_failed_run_of_a_grid_is_shown_and_ends_with_status_1(grid, tmp_path, 
     assert "FloatingPointError" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ("run quack", "unknown grid 'quack': choose from table1"), ("run quick --epochs 0", "epochs must be .* got 0"),
-    ("run quick --every 2", "either every= or at="), ("run quick --device nowhere", "nowhere"), ("results nowhere", "nowhere is neither"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("run quack", "unknown grid 'quack': choose from table1"),
+        ("run quick --epochs 0", "epochs must be .* got 0"),
+        ("run quick --every 2", "either every= or at="),
+        ("run quick --device nowhere", "nowhere"),
+        ("results nowhere", "nowhere is neither"),
+    ],
+)
 def test_bad_input_ends_with_status_2_and_one_clear_line(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(arguments.split()) == 2
@@ -60,10 +68,17 @@ def test_bad_input_ends_with_status_2_and_one_clear_line(arguments, message, tmp
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("arguments, message", [
-    ("run", "needs --out"), ("run quick --out x", "--out is for a single run"), ("run quick --seed 1", "--seed is for a single run"),
-    ("run --out x --jobs 2", "--jobs is for a grid"), ("run --out x --folder y", "--folder is for a grid"), ("results", "FOLDER"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("run", "needs --out"),
+        ("run quick --out x", "--out is for a single run"),
+        ("run quick --seed 1", "--seed is for a single run"),
+        ("run --out x --jobs 2", "--jobs is for a grid"),
+        ("run --out x --folder y", "--folder is for a grid"),
+        ("results", "FOLDER"),
+    ],
+)
 def test_options_of_a_grid_and_of_one_network_are_not_mixed(arguments, message, capsys):
     with pytest.raises(SystemExit) as stopped:
         main(arguments.split())

@@ -115,7 +115,7 @@ def test_the_citation_names_the_paper_and_the_version():
 
 def test_make_says_what_it_can_do():
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert [line.split()[1] for line in said.splitlines() if line.startswith("make ")] == ["lab", "test", "bench", "clean"]
+    assert [line.split()[1] for line in said.splitlines() if line.startswith("make ")] == ["lab", "test", "bench", "times", "clean"]
 
 
 # ---------------------------------------------------------------------------------------------- these tests

@@ -42,6 +42,11 @@ def figures(split, runs):
         "growth": plots.growth(runs),
         "compare": plots.compare({"a": [0.1, 0.2], "b": [0.5, 0.75]}),
         "curves": plots.curves({"a": ([1, 2], [[0, 1], [2, 3]]), "b": ([1, 2], [5, 6])}, "epoch", "loss", alt="Two lines that rise from the first epoch to the second.", yscale="log"),
+        "cosine_maps": plots.cosine_maps({"a": np.eye(4), "b": np.ones((4, 4))}, band=0.1),
+        "workflow": plots.workflow(np.eye(6, 20), [np.eye(6), np.eye(6)], [1, None]),
+        "distributions": plots.distributions({"now": {"a": np.ones((2, 4))}, "later": {"a": np.ones((2, 4))}}, 0.1, np.linspace(-1, 1, 5)),
+        "heats": plots.heats(split.images[:7], ["a"] * 7, {"base": np.ones((7, 32, 32))}, split.masks[:7], alt="Seven pictures, and below each where its heat is."),
+        "differences": plots.differences({"a": ([-1, 2, 1], -0.5, 1.5), "b": ([0, 1, 1], 0.2, 1)}, "points"),
         "difference": plots.difference(np.zeros((2, 3, 4, 4)), np.eye(4) * np.arange(6).reshape(2, 3, 1, 1)),
     }
 

@@ -95,21 +95,21 @@ def measure(*folders):
             continue
         seed = int(seed) if seed.isdigit() else 0
         model, data = gl.load(place / "checkpoint.pt"), data_of(place.name, seed)
-        found = interventions(model, data, seed)
+        found = {"background": gl.background_votes(model, data, 1000, seed)}
         if "shortcut" not in kind:
-            found |= {"maps": maps(model, data, seed)}
+            found |= interventions(model, data, seed) | {"maps": maps(model, data, seed)}
         if kind in ("random", "random+penalty"):
             found |= {"checks": checks(model, data, seed), "neurons": neurons(model, data, seed)}
         target.parent.mkdir(exist_ok=True)
         target.write_text(json.dumps({"model": place.name, **rounded(found)}))
-        print(place.name, round(found["effective_parts"], 2), [round(x, 2) for x in found["hidden"]], flush=True)
+        print(place.name, rounded(found["background"]), flush=True)
 
 
 def interventions(model, data, seed, n=1000):
     votes = gl.part_votes(model, data, n, seed)
     return {
         "effective_parts": gl.effective_parts(votes.falls).nanmean().item(), "votes": votes.followed.float().mean(0).tolist(),
-        "hidden": gl.accuracy_by_hidden_parts(model, data, n, seed), "background": gl.background_votes(model, data, n, seed),
+        "hidden": gl.accuracy_by_hidden_parts(model, data, n, seed),
     }  # fmt: skip
 
 

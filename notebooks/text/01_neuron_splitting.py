@@ -36,7 +36,7 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
-from ipywidgets import FloatSlider, Image, IntSlider, ToggleButtons, VBox
+from ipywidgets import Dropdown, FloatSlider, Image, IntSlider, VBox
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -48,7 +48,7 @@ torch.set_num_threads(1)
 # %% [markdown]
 # ## Copy a neuron by hand · core
 #
-# Our first network has two neurons and no bias: a second input that is always 1 does its work.
+# **Part A begins here.** Our first network has two neurons and no bias: a second input that is always 1 does its work.
 # So `w` is (neurons, 2) and `a`, the outgoing weights, is (1, neurons). It shall learn $|x| - 1$.
 
 # %%
@@ -278,8 +278,8 @@ curves(
 # %% [markdown]
 # ## What does a split change? · core
 #
-# One neuron says $h = \sigma(z)$ with $z = w^\top x$. Now split it: half of it uses $w + \varepsilon v$, the other half
-# $w - \varepsilon v$, with $|v| = 1$. Together they say
+# **Part B begins here.** One neuron says $h = \sigma(z)$ with $z = w^\top x$. Now split it: half of it uses
+# $w + \varepsilon v$, the other half $w - \varepsilon v$, with $|v| = 1$. Together they say
 #
 # $$\tfrac12 \sigma(z + \varepsilon\, v^\top x) + \tfrac12 \sigma(z - \varepsilon\, v^\top x).$$
 #
@@ -290,8 +290,9 @@ curves(
 # The loss feels a small change of $h$ by the gradient $g = \partial L / \partial h$. Sum over all inputs $p$:
 #
 # $$\Delta L = \tfrac{\varepsilon^2}{2} \sum_p g_p\, \sigma''(z_p)\, (v^\top x_p)^2 + O(\varepsilon^4)
-# = \tfrac{\varepsilon^2}{2}\, v^\top S\, v + O(\varepsilon^4), \qquad
-# S = \sum_p g_p\, \sigma''(z_p)\, x_p x_p^\top .$$
+# = \tfrac{\varepsilon^2}{2}\, v^\top S\, v + O(\varepsilon^4),$$
+#
+# $$S = \sum_p g_p\, \sigma''(z_p)\, x_p x_p^\top .$$
 #
 # $S$ is the neuron's **splitting matrix**, $D \times D$ for $D$ incoming weights. Batch norm in eval mode between $w$
 # and $\sigma$ multiplies each step of $z$ by its slope $a$, so a factor $a^2$ comes in. If several neurons split at once,
@@ -525,7 +526,7 @@ def along(neuron, kind, epsilon):
 
 
 neuron = IntSlider(best, min=0, max=15, description="neuron")
-kind = ToggleButtons(options=["best", "worst", "random"], description="direction")
+kind = Dropdown(options=["best", "worst", "random"], description="direction")
 epsilon = FloatSlider(0.2, min=0.1, max=1.5, step=0.1, description="largest ε")
 picture = Image(value=along(best, "best", 0.2).png(), width=600)
 
@@ -857,7 +858,7 @@ for name, history in (("step 0.3", large_step), ("step 0.01", small_step)):
     table = history.table()
     lines[name] = (table["epoch"], table["val_accuracy"])
 curves(
-    lines, "epochs of training", "validation accuracy", ylim=(0, 0.7),
+    lines, "epochs of training", "validation accuracy", ylim=(0, 0.8),
     alt="Validation accuracy over 8 epochs of the two runs. They are one curve until the first "
     "growth after epoch 2; at the end the run with step 0.3 is above the other.",
 )  # fmt: skip
@@ -953,17 +954,17 @@ def twin_gaps(activation, seed):
 kinds = {"tanh": nn.Tanh, "ReLU": nn.ReLU}
 lines = {name: (range(2, 16), [twin_gaps(k, s) for s in range(3)]) for name, k in kinds.items()}
 curves(
-    lines, "epochs of training", "largest gap between twins", yscale="log",
+    lines, "epochs of training", "largest gap", yscale="log",
     alt="The largest gap between twins over the epochs, three networks each, on a logarithmic "
     "scale: with tanh it grows by powers of ten, with ReLU much more slowly.",
 )  # fmt: skip
 
 # %% [markdown]
 # With tanh, the gap grows by powers of ten until twins are different neurons: hardly more than rounding is enough, given
-# time. (In the larger network with 16 neurons it would stay tiny: that one has little left to gain, so its $S$ is small.)
-# With ReLU the twins part far more slowly: as long as no input lies between the two kinks, the loss has no bend
-# that could drive them. Did the *exact* copies on critters stay together, then? The record holds the mean angle between
-# twins at the end.
+# time. (With 16 neurons in each layer the gap stayed far smaller when we tried: the loss is lower there, so $g$ is small,
+# and $S$ with it.) With ReLU the twins part far more slowly: as long as no input lies between the two kinks, the loss has
+# no bend that could drive them. Did the *exact* copies on critters stay together, then? The record holds the mean angle
+# between twins at the end.
 
 # %%
 rows = ["| arm | mean angle of twins at the end, each seed |", "|---|---|"]

@@ -236,7 +236,7 @@ for age, found in gained.items():
     ahead = next((number for number in range(61) if loud[number] < silent[number]), "more than 60")
     lines.append(f"- {age}: loud neurons raise the loss by {loud[0]:.2f} at the growth; they are"
                  f" ahead of the silent ones after {ahead} steps; at step 60 the silent ones are"
-                 f" at {silent[60]:+.2f}, the loud ones at {loud[60]:+.2f}.")  # fmt: skip
+                 f" at {silent[60]:+.3f}, the loud ones at {loud[60]:+.3f}.")  # fmt: skip
 Markdown("Mean over the seeds, relative to the network that never grew:\n" + "\n".join(lines))
 
 
@@ -715,6 +715,7 @@ def catch_up(model):
     return torch.tensor(losses), F.cross_entropy(say(model, train=True), Y[:500]).item()
 
 
+# %%
 rows = {0: [], 0.5: [], 1.0: []}
 for seed, net in enumerate(nets):
     before = F.cross_entropy(say(net), Y[:500]).item()
@@ -806,7 +807,8 @@ for name, make in {"SGD": sgd, "Adam": adam}.items():
 alt = ("How far the old neurons move at each step after growth, relative to a network that "
        "never grew. With carried state the ratio stays near 1. A new SGD starts far below 1 "
        "and needs about 20 steps; a new Adam starts at about two.")
-ratios = {way: (moved[way] / moved[way[0], "never grown"])[:, :30] for way in ways}
+ratios = {(name, way): (moved[name, way] / moved[name, "never grown"])[:, :30]
+          for name in ("SGD", "Adam") for way in ("carried over", "new")}  # fmt: skip
 lines = {", ".join(way): (range(1, 31), ratio) for way, ratio in ratios.items()}
 plots.curves(lines, "steps after growth", "relative movement", alt=alt,
              size=(8, 3.2), ylim=(0, 2.5))  # fmt: skip
@@ -825,10 +827,10 @@ velocities its loss is {behind[10]:+.3f} after ten steps, and {behind[60]:+.3f} 
 # With a steady gradient the first step of a new SGD would be a tenth. Real gradients differ from batch to batch and
 # cancel in part, so the old velocity was less than $10\,g$, and the new SGD loses less. With carried velocities the
 # first step is exactly that of the network that never grew, and the next ones differ only by what the new neurons
-# add. The new SGD has to gather speed. What it loses in total is $0.9 / (1 - 0.9) = 9$ steps' worth. That is no
-# disaster in a training of many thousand steps. It matters if growths are frequent, or if you measure right after a
-# growth. A new **Adam** errs the other way: it has forgotten how large the gradients are, and moves each weight by a
-# full learning rate at its first step.
+# add. The new SGD has to gather speed. What it loses in total is, under a steady gradient, $0.9 / (1 - 0.9) = 9$
+# steps' worth. That is no disaster in a training of many thousand steps. It matters if growths are frequent, or if
+# you measure right after a growth. A new **Adam** errs the other way: it has forgotten how large the gradients are,
+# and moves each weight by a full learning rate at its first step.
 #
 # Does the carried momentum keep the promise exactly? Two linear layers grown by your function, or by ours:
 
@@ -945,8 +947,8 @@ Markdown(f"""Recorded, seeds {", ".join(map(str, record["seeds"]))}, mean test a
   {early_long - late_long:.1f} with the long decay.
 - **Decay** alone is worth {late_long - late:.1f} points for late growth, and
   {early_long - early:.1f} for early growth.
-- Both together: {early_long - late:.1f} points. Early beats late in {wins} of {2 * len(record["seeds"])} pairs
-  of runs with the same seed and decay.
+- Both together: {early_long - late:.1f} points. Early beats late in {wins} of
+  {2 * len(record["seeds"])} pairs of runs with the same seed and decay.
 - Born large: {born:.1f} % under one cosine, {born_long:.1f} % with the long decay.
 - Never grown: {never:.1f} % and {never_long:.1f} %.""")
 
@@ -979,7 +981,7 @@ gl.apply(model, gl.propose("random", model).within(rate=0.5))  # without the opt
 try:
     step(model, optimizer, (X, Y))
 except RuntimeError as error:
-    print("RuntimeError:", "size of tensor" in str(error))
+    print("RuntimeError, about the size of a tensor:", "size of tensor" in str(error))
 
 # %% [markdown]
 # Better an error than silence. With `gl.apply(model, plan, optimizer)` the state grows along.
@@ -1072,8 +1074,8 @@ except RuntimeError as error:
 # - 35 % more neurons are about 82 % more parameters. The paper's 0.325 million fits this reading, up to rounding.
 # - Silent neurons and copies keep the function in train *and* eval mode. Neurons that speak need true running
 #   statistics.
-# - A new optimiser costs about nine steps with momentum 0.9. Carrying its state over costs nothing.
-# - When to grow: early, with a long decay after it. In our runs that was worth more than most methods can promise.
+# - A new optimiser costs up to nine steps' worth with momentum 0.9. Carrying its state over costs nothing.
+# - When to grow: early, with a long decay after it. With one and the same method, that was worth many points.
 
 # %% [markdown]
 # ## Terms

@@ -126,8 +126,8 @@ for y, (color, style, _) in zip((0, 0.5, 1), plots.LINES):
 axes[0].set(title="a split: the twins together", xlabel="t")
 axes[1].set(title="a fresh neuron", xlabel="t")
 axes[0].legend()
-figure.alt = ("Left: two twins together; as their gate opens, one step turns into two with a flat part "
-              "between. Right: a fresh neuron fades in, in proportion to its gate.")  # fmt: skip
+figure.alt = ("Left: two twins together; as their gate opens, one step turns into two. "
+              "Right: a fresh neuron fades in, in proportion to its gate.")  # fmt: skip
 figure
 
 # %% tags=["nbval-check-output"]
@@ -266,8 +266,8 @@ def along_the_gate(axis, directions, title):
     losses = [loss(*directions, y * open_gates).item() for y in ys]
     axis.plot(ys, losses, color=plots.BLACK, label="the loss")
     promised = [losses[0] - scores_at(gate, directions).sum().item() for gate in (0.5, 1.0)]
-    for end, name, (color, style, _) in zip(promised, ("½", "1"), plots.LINES[:1] + plots.LINES[3:]):
-        axis.plot([0, 1], [losses[0], end], color=color, ls=style, label=f"promise, read at {name}")
+    for end, name, (color, style, _) in zip(promised, ("½", "1"), plots.LINES):
+        axis.plot([0, 1], [losses[0], end], style, color=color, label=f"promise, read at {name}")
     axis.set(title=title, xlabel="all gates at")
     return [(losses[0] - end) / (losses[0] - losses[-1]) for end in promised]
 
@@ -280,15 +280,16 @@ shares = [along_the_gate(axes[0], found, "directions after 10 steps"),
 axes[0].set_ylabel("squared error")
 axes[1].legend()
 listed = [f"{a:.0%} read at ½, {b:.0%} read at 1" for a, b in shares]
-figure.alt = ("The loss while all gates open, and two straight lines to what the scores promise. "
-              f"Promised share of the gain after 10 steps: {listed[0]}; after 200: {listed[1]}.")  # fmt: skip
+figure.alt = ("The loss while all gates open, and two straight lines to what the scores promise: "
+              f"after 10 steps {listed[0]}; after 200 {listed[1]} of the gain.")  # fmt: skip
 figure
 
 # %%
-Markdown(f"""Promised share of the real gain: after 10 steps {listed[0]}, after 200 steps {listed[1]}.
+Markdown(f"""Promised share of the real gain: after 10 steps {listed[0]},
+after 200 steps {listed[1]}.
 
-Read at ½, the line ends close to the curve. Read at 1, it depends on how long you trained: the better
-the directions, the flatter the end of the curve, and at a minimum there is no slope left to read.""")
+Read at ½, the line ends close to the curve. Read at 1, it depends on how long you trained: the
+better the directions, the flatter the end of the curve. At a minimum no slope is left to read.""")
 
 
 # %% [markdown]
@@ -310,9 +311,9 @@ pd.DataFrame({
 # %%
 harmful = sum(gain < 0 < score for gain, score in zip(alone(long), scores_at(0.5, long)))
 agree = [spearmanr(scores_at(0.5, one), alone(one)).statistic for one in (found, long)]
-Markdown(f"""How alike are the two orders? Their rank correlation, read at ½, is {agree[0]:.2f} after 10 steps and {agree[1]:.2f}
-after 200 (1: the same order, −1: turned around). After 200 steps {harmful} of the five candidates have a positive
-score and would do *harm* if they were built alone.""")
+Markdown(f"""How alike are the two orders? Read at ½, their rank correlation is {agree[0]:.2f} after
+10 steps and {agree[1]:.2f} after 200 (1: the same order, −1: turned around). After 200 steps
+{harmful} of the five candidates have a positive score and would do *harm* if built alone.""")
 
 
 # %% [markdown]
@@ -379,14 +380,15 @@ errors = {name: F.mse_loss(layer(x, *weights), target).item() for name, weights 
 plots.curves(
     {"the target": (t, target[:, 0]),
      **{name: (t, layer(x, *weights)[:, 0]) for name, weights in steps.items()}}, "t", "output",
-    size=(8, 3.2), alt=f"The target, the grown layer of five neurons with a squared error of {errors['built']:.2f}, and "
-        f"the same after 300 more steps, {errors['built, and trained on']:.2f}; before it was {before:.2f}.",
+    size=(8, 3.2), alt=f"The target, the grown layer (squared error {errors['built']:.2f}, before "
+        f"{before:.2f}) and the same after 300 more steps ({errors['built, and trained on']:.2f}).",
 )  # fmt: skip
 
 # %%
+after, later = errors.values()
 Markdown(f"""Picked: {", ".join(names[i] for i in sorted(best))}. The error was {before:.3f}, it is
-{errors["built"]:.3f} after the growth and {errors["built, and trained on"]:.3f} after training on. The growth itself does
-little. It puts the new neurons where they can go on, and the training does the rest.""")
+{after:.3f} after the growth and {later:.3f} after training on. The growth itself does little.
+It puts the new neurons where they can go on, and the training does the rest.""")
 
 # %% [markdown]
 # That is all of Firefly: perturb, train the directions, score, pick, build. The rest of this notebook uses the package,
@@ -491,9 +493,9 @@ counted = {size: [winners(m, size, i) for some in models.values() for i, m in en
            for size in (0.003, 0.03, 0.3)}  # fmt: skip
 share = {size: sum(row[0] + row[2] for row in rows) / 36 for size, rows in counted.items()}
 last = sum(row[3] for rows in counted.values() for row in rows) / 108
-Markdown(f"""Share of splits among the winners of all six networks: {share[0.003]:.0%} at a step size of 0.003,
-{share[0.03]:.0%} at 0.03, {share[0.3]:.0%} at 0.3. Of all winners, {last:.0%} are fresh neurons of
-the last hidden layer: nothing stands between them and the answer.""")
+Markdown(f"""Share of splits among the winners of all six networks: {share[0.003]:.0%} at a step
+size of 0.003, {share[0.03]:.0%} at 0.03, {share[0.3]:.0%} at 0.3. Of all winners,
+{last:.0%} are fresh neurons of the last hidden layer: nothing stands between them and the answer.""")
 
 # %% [markdown]
 # So *who wins* is no property of the network alone. With tiny steps the first-order effect must win. Longer steps help the
@@ -532,9 +534,10 @@ gl.predict("split-at-one", measured=by_size[1.0][:, 0].mean().item())
 ends = {gate: [f"{value:.2f}" for value in rows.mean(0)[[0, -1]]] for gate, rows in by_size.items()}
 plots.curves(
     {f"read at {gate:g}": (sizes, rows) for gate, rows in by_size.items()},
-    "step size", "promised / real gain", "splits only, tanh, three networks", xscale="log", ylim=(0, 2.2), size=(8, 3.4),
-    alt=f"Promised over real gain of all splits against the step size, from the smallest to the largest: "
-        f"read at ½ {' to '.join(ends[0.5])}, read at 1 {' to '.join(ends[1.0])}. 1 would be right.",
+    "step size", "promised / real gain", "splits only, tanh, three networks",
+    alt="Promised over real gain of all splits, from the smallest step to the largest: read at ½ "
+        f"{' to '.join(ends[0.5])}, read at 1 {' to '.join(ends[1.0])}. 1 would be right.",
+    xscale="log", ylim=(0, 2.2), size=(8, 3.4),
 )  # fmt: skip
 
 
@@ -580,22 +583,22 @@ for axis, (act, found_here) in zip(axes, found_ranks.items()):
     for gate, (color, style, marker) in enumerate(plots.LINES[:2]):
         name, rows = ("½", "1")[gate], found_here[..., gate]
         axis.plot(lengths, rows.T, color=color, ls=style, lw=0.8)
-        axis.plot(lengths, rows.mean(0), color=color, ls=style, marker=marker, label=f"read at {name}")
+        axis.plot(lengths, rows.mean(0), style, color=color, marker=marker, label=f"read at {name}")
         told.append(f"{act.__name__} at {name} {rows[:, 0].mean():.2f} to {rows[:, -1].mean():.2f}")
-    axis.set(title=act.__name__, xscale="log", xticks=lengths, xticklabels=lengths, ylim=(-1, 1.05),
-             xlabel="steps of training the directions")  # fmt: skip
+    axis.set(title=act.__name__, xlabel="steps of training", ylim=(-1, 1.05))
+    axis.set(xscale="log", xticks=lengths, xticklabels=lengths)
 axes[0].set_ylabel("rank correlation")
 axes[0].legend(loc="lower left")
-figure.alt = ("Rank correlation of scores with the gain of single candidates, from 3 to 100 steps, three "
-              f"networks each: {'; '.join(told)}.")  # fmt: skip
+figure.alt = f"Rank correlation of scores and single gains, from 3 to 100 steps: {'; '.join(told)}."
 figure
 
 # %%
 middle = {act: rows.mean(0) for act, rows in found_ranks.items()}  # (lengths, gates)
 first = min(rows[0].min().item() for rows in middle.values())
 tanh, relu = middle[nn.Tanh][-1], middle[nn.ReLU][-1]
-Markdown(f"""After 3 steps both readings order the candidates almost perfectly: {first:.2f} or more. After 100 steps
-the mean is {tanh[0]:.2f} read at ½ and {tanh[1]:.2f} read at 1 with tanh, and {relu[0]:.2f} and {relu[1]:.2f} with ReLU.""")
+Markdown(f"""After 3 steps both readings order the candidates almost perfectly: {first:.2f} or more.
+After 100 steps the mean is {tanh[0]:.2f} read at ½ and {tanh[1]:.2f} read at 1 with tanh,
+and {relu[0]:.2f} and {relu[1]:.2f} with ReLU.""")
 
 
 # %% [markdown]
@@ -661,9 +664,9 @@ for axis, (name, found_here) in zip(axes, previews.items()):
         axis.plot(lengths, rows.mean(0), color=color, ls=style, marker=marker, label=label)
     axis.set(title=name, xscale="log", xlabel="step size")
     axis.set_yscale("symlog", linthresh=0.01)  # linear within ±0.01
-axes[0].set_ylabel("change of the loss")
-axes[0].legend(loc="lower left")
-worst = [f"{name} {rows[:, -1, 0].mean():.2f} and {rows[:, -1, 1].mean():+.2f}" for name, rows in previews.items()]
+axes[0].set_ylabel("change of the loss"), axes[0].legend(loc="lower left")
+ends = {name: rows[:, -1].mean(0) for name, rows in previews.items()}
+worst = [f"{name} {promised:+.2f} and {real:+.2f}" for name, (promised, real) in ends.items()]
 figure.alt = f"Promised and real change of the loss against step size; at 1: {'; '.join(worst)}."
 figure
 
@@ -673,7 +676,8 @@ for name, rows in previews.items():
     kept = rows[..., 1].mean(0) / rows[..., 0].mean(0)
     told = ", ".join(f"{value:.0%} at {size:g}" for value, size in zip(kept, lengths))
     lines.append(f"| {name} | {told} |")
-Markdown("\n".join(["| network | kept, as a share of what was promised, by step size |", "|---|---|", *lines]))
+head = ["| network | kept, as a share of what was promised, by step size |", "|---|---|"]
+Markdown("\n".join(head + lines))
 
 
 # %% [markdown]
@@ -698,11 +702,11 @@ def split_length(plan):
 
 def at_once(model, seed, step_size=0.1):
     options = dict(step_size=step_size, seed=seed, **quick)
-    plans = {"Firefly": gl.propose("firefly", model, [batch], **options),
-             "its splits only": gl.propose("firefly", model, [batch], fresh=0, **options)}  # fmt: skip
-    step = split_length(plans["its splits only"])
-    plans["random splits"] = gl.propose("net2net", model, step=step, seed=seed)
-    return {name: gl.preview(model, plan.within(rate=0.5), batch)[1] for name, plan in plans.items()}
+    firefly = gl.propose("firefly", model, [batch], **options)
+    splits = gl.propose("firefly", model, [batch], fresh=0, **options)
+    random = gl.propose("net2net", model, step=split_length(splits), seed=seed)
+    plans = {"Firefly": firefly, "its splits only": splits, "random splits": random}
+    return {n: gl.preview(model, plan.within(rate=0.5), batch)[1] for n, plan in plans.items()}
 
 
 # %%
@@ -712,10 +716,10 @@ for row, (name, (color, _, marker)) in enumerate(zip(changes[0], plots.LINES)):
     values = [change[name] for change in changes]
     axes.plot(values, [row] * len(values), marker, color=color, ms=9, alpha=0.8)
 axes.axvline(0, color=plots.BLACK, lw=1)
-axes.set(yticks=range(3), yticklabels=changes[0], ylim=(2.5, -0.5), xlabel="change of the loss at the growth")
+axes.set(yticks=range(3), yticklabels=changes[0], ylim=(2.5, -0.5), xlabel="change of the loss")
 means = {name: sum(change[name] for change in changes) / len(changes) for name in changes[0]}
-figure.alt = ("Change of the loss at the growth, a marker for each of six networks; mean "
-              + ", ".join(f"{name} {value:+.4f}" for name, value in means.items()) + ".")  # fmt: skip
+listed = ", ".join(f"{name} {value:+.4f}" for name, value in means.items())
+figure.alt = f"Change of the loss at the growth, a marker for each of six networks; mean {listed}."
 figure
 
 
@@ -735,10 +739,10 @@ def equal_step(model, batches):
     return gl.propose("net2net", model, step=split_length(plan), seed=seed)
 
 
-recipe = dict(lr=0.05, batch_size=32, schedule="constant_then_cosine", augment=False, progress=False)
+recipe = dict(lr=0.05, batch_size=32, schedule="constant_then_cosine", augment=False)
 arms = {
-    "never grown": None, "exact copies": dict(method="net2net"), "random splits": dict(method=equal_step),
-    "fresh, silent": dict(method="random"),
+    "never grown": None, "exact copies": dict(method="net2net"),
+    "random splits": dict(method=equal_step), "fresh, silent": dict(method="random"),
     "Firefly": dict(method="firefly", options=dict(steps=6, scoring=3, step_size=0.1)),
 }  # fmt: skip
 
@@ -754,7 +758,8 @@ def run(seed, arm, activation):
     torch.manual_seed(seed)
     model = gl.mlp([64, 4, 4, 10], activation)
     growth = gl.Growth(rate=0.5, at=(3,), **arm) if arm else None
-    return gl.train(model, data, 12, growth=growth, seed=seed, **recipe).result["test_accuracy"]
+    history = gl.train(model, data, 12, growth=growth, seed=seed, progress=False, **recipe)
+    return history.result["test_accuracy"]
 
 
 rerun = False
@@ -767,18 +772,24 @@ record = json.loads(path.read_text())["test_accuracy"]  # {activation: {arm: [of
 
 # %%
 others = [name for name in arms if name != "Firefly"]
-gaps = {act: {name: 100 * (torch.tensor(row["Firefly"]) - torch.tensor(row[name])) for name in others}
-        for act, row in record.items()}  # fmt: skip
+
+
+def points(row, name):
+    return 100 * (torch.tensor(row["Firefly"]) - torch.tensor(row[name]))
+
+
+gaps = {act: {name: points(row, name) for name in others} for act, row in record.items()}
+
+# %%
 figure, axes = plots.panels(1, 2, size=(10, 3.2), sharex=True, sharey=True)
 for axis, (act, some) in zip(axes, gaps.items()):
-    for row, (points, (color, _, marker)) in enumerate(zip(some.values(), plots.LINES)):
-        axis.plot(points, [row] * 10, marker, color=color, ms=8, alpha=0.6)
-        axis.plot([points.mean()] * 2, [row - 0.35, row + 0.35], color=color)
+    for row, (gap, (color, _, marker)) in enumerate(zip(some.values(), plots.LINES)):
+        axis.plot(gap, [row] * 10, marker, color=color, ms=8, alpha=0.6)
+        axis.plot([gap.mean()] * 2, [row - 0.35, row + 0.35], color=color)
     axis.axvline(0, color=plots.BLACK, lw=1)
     axis.set(title=act, yticks=range(4), yticklabels=others, ylim=(3.6, -0.6),
              xlabel="points of test accuracy")  # fmt: skip
-figure.alt = ("Firefly's test accuracy less that of each other arm: a marker for each of ten seeds, "
-              "a line at the mean; the numbers are in the table below.")  # fmt: skip
+figure.alt = "Test accuracy of Firefly less each other arm: ten seeds, a line at the mean."
 figure
 
 # %%
@@ -848,9 +859,9 @@ Markdown("\n".join(lines))
 # %% tags=["nbval-check-output"]
 fresh = tuple(c for c in full.candidates if c.kind == "fresh")[:4]
 plan = gl.GrowthPlan("firefly", full.widths, fresh)
-silent = tuple(gl.Candidate(c.unit, None, c.score, {edit: value for edit, value in c.values.items()
-                                                   if edit.kind == "copy"}) for c in fresh)  # fmt: skip
-broken = gl.GrowthPlan("without outgoing", full.widths, silent)
+incoming = [{e: value for e, value in c.values.items() if e.kind == "copy"} for c in fresh]
+silent = [gl.Candidate(c.unit, None, c.score, kept) for c, kept in zip(fresh, incoming)]
+broken = gl.GrowthPlan("without outgoing", full.widths, tuple(silent))
 promise, real = gl.preview(model, plan, batch)
 print("as scored: the loss falls as promised, within 10 %:", abs(real / promise - 1) < 0.1)
 promise_again, real = gl.preview(model, broken, batch)

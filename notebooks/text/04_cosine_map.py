@@ -493,7 +493,8 @@ titles = ("right after the steps", "with new statistics")
 for (name, values), (color, style, marker) in zip(kept.items(), plots.LINES):
     for cell, title, accuracy in zip(axes, titles, zip(*values)):
         cell.plot(ks, accuracy, color=color, ls=style, marker=marker, label=name)
-        cell.set(title=title, xlabel="K, steps of 1 % each", xticks=ks)
+        cell.set(xlabel="K, steps of 1 % each", xticks=ks)
+        cell.set_title(title, weight="bold")
 axes[0].set(ylabel="validation accuracy", ylim=(0, 0.8))
 axes[0].legend(loc="lower left", frameon=False)
 figure.alt = ("Validation accuracy of one network against K, for four penalties: right after "
@@ -502,9 +503,9 @@ figure
 
 # %%
 lost, rest = (100 * (start[0] - value) for value in kept["|μ| (the paper)"][-1])
-Markdown(f"""After 30 steps of |μ| the network has lost {lost:.0f} points. Estimate the statistics
-anew, and {rest:.0f} are still missing. The standard error of one accuracy, on
-{len(critters.val)} pictures, is about 2 points; but all curves use the same pictures.""")
+Markdown(f"""After 30 steps of |μ| the network has lost {lost:.0f} points. With new statistics the
+loss is {rest:.0f}. The standard error of one accuracy, on {len(critters.val)} pictures, is about
+2 points; but all curves use the same network and the same pictures.""")
 
 
 # %% [markdown]
@@ -612,8 +613,8 @@ pd.DataFrame({
 
 # %% [markdown]
 # Means over three growths of one trained network. $|\mu|$ falls to the same value, by the same movement: the sum is one number
-# of hundreds, and keeping it costs Eq. 3 nothing. But much of the accuracy that was lost right after the steps is still
-# there. With new statistics the rows are equal again. So here Eq. 4 does have a job, and it is the one that you just saw:
+# of hundreds, and keeping it costs Eq. 3 nothing. But the stronger Eq. 4 is, the less accuracy is lost right after the
+# steps. With new statistics the rows are equal again. So here Eq. 4 does have a job, and it is the one that you just saw:
 # **it keeps batch norm from going stale.** The paper says much the same in other words: Eq. 3 alone helped little "due to
 # altering the sum of weights".
 
@@ -827,13 +828,15 @@ four = {"start": F.normalize(torch.randn(4, 2), dim=1)}
 four["mean of |cosine|"] = descend(four["start"], "mean_absolute")
 four["mean square"] = descend(four["start"], "square")
 
+# %%
 figure, axes = plots.panels(1, 3, size=(9, 3.3))
 for cell, (title, rows) in zip(axes, four.items()):
     for (x, y), (color, style, _) in zip(rows.tolist(), plots.LINES):
         cell.plot([-x, x], [-y, y], color=color, ls=style, lw=1, alpha=0.5)
         cell.arrow(0, 0, x, y, color=color, width=0.02, head_width=0.12, length_includes_head=True)
-    cell.set(title=title, xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal")
+    cell.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), aspect="equal")
     cell.set_axis_off()
+    cell.set_title(title, weight="bold")
 figure.alt = ("Four unit vectors in the plane: at random; after descent on the mean of |cosine|, "
               "on two lines at a right angle; after descent on the mean square, spread.")
 figure
