@@ -113,7 +113,7 @@ def decorrelate(
                     layer.previous = layer.filters
                 layer.filters = layer.filters - length * gradient
     losses = torch.stack(losses).tolist() if task else []
-    broken = [layer.name for layer in layers if not layer.filters.isfinite().all()]
+    broken = [layer.name for layer in layers if not layer.filters.norm().isfinite()]  # also too large to be squared
     if broken or not all(map(math.isfinite, losses)):
         raise FloatingPointError(
             f"the {k} steps went astray ({'weights of ' + ', '.join(broken) if broken else 'the loss'} became NaN or "

@@ -283,7 +283,8 @@ def workflow(weight, maps, parents):
     axes[2].imshow(np.asarray(maps[0]), cmap="RdBu", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
     for cell, values in zip(axes[3:], maps):
         draw_cosines(cell, values)
-    titles = ("1 copy, or add\nat random", "2 weights:\na row per neuron", "3 cosines\nof all pairs", "4 the same, as\na distribution", "5 after K steps:\nmean near zero")
+    titles = ("1 copy, or add\nat random", "2 weights:\na row per neuron", "3 cosines\nof all pairs",
+              "4 the same, as\na distribution", "5 after K steps:\nmean near zero")
     labels, ticks = ("old ●      ■ new", "D weights", "n × n", "cosine", "cosine"), ([], [], [], [0, 1], [0, 1])
     for cell, title, label, marks in zip(axes, titles, labels, ticks):
         cell.set(xticks=marks, yticks=[], title=title, xlabel=label, frame_on=False)

@@ -43,7 +43,7 @@ def mean_cosine(weight: Tensor) -> Tensor:
     """Eq. 2: the mean of the off-diagonal cosines, μ in [−1/(n−1), 1], a scalar. 0 for one neuron.
 
     From the resultant of the unit rows in O(nD), without the map: (‖Σ ŵ‖² − Σ‖ŵ‖²) / (n(n−1)). So Eq. 3 constrains
-    one vector only: filters a, a, b, −b can have μ = 0 and are full of twins.
+    one vector only: unit filters a, a, b, −b have μ = 0 for every b, and are full of twins.
     """
     rows, _ = unit_rows(weight)
     n = len(rows)

@@ -346,6 +346,8 @@ def test_losses_and_weights_that_become_nan_are_an_error_and_nothing_happens(mod
     for kind in KINDS:
         with pytest.raises(FloatingPointError, match="lower lr"):
             gl.decorrelate(model.float(), 8, penalty=kind, lr=1e38)
+        with pytest.raises(FloatingPointError, match="lower lr"):  # finite, but too large to be squared
+            gl.decorrelate(model.float(), 20, penalty=kind, change_strength=1e6)
         model.double()
     assert all(torch.allclose(t, before[n].to(t), rtol=1e-6) for n, t in model.state_dict().items())
     model[4].weight.data[0, 0, 0, 0] = math.nan

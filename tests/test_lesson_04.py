@@ -80,7 +80,7 @@ def test_the_record_is_complete_and_within_a_seed_all_arms_begin_alike():
     arms, seeds = record["runs"], range(len(record["seeds"]))
     assert set(arms) == {"|μ|", "mean square", "random", "no penalty"} and all(len(runs) == len(seeds) >= 5 for runs in arms.values())
     for seed in seeds:
-        first = [[note for note in runs[seed]["layer"] if note["when"] == "after growth"][0] for runs in arms.values()]
+        first = [next(note for note in runs[seed]["layer"] if note["when"] == "after growth") for runs in arms.values()]
         assert all(note == first[0] for note in first)
         for runs in arms.values():
             assert {note["epoch"] for note in runs[seed]["layer"]} == {2, 4, 8} and 0 < runs[seed]["test_accuracy"] < 1
