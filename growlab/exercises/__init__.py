@@ -27,7 +27,7 @@ from .. import plots
 from ..records import write_atomically
 from ..similarity import check_name
 
-NOTEBOOKS = {"00": "start_here", "01": "neuron_splitting", "02": "random_growth", "03": "firefly", "04": "cosine_map", "06": "grad_cam"}
+NOTEBOOKS = {"00": "start_here", "01": "neuron_splitting", "02": "random_growth", "03": "firefly", "04": "cosine_map"}
 
 
 @dataclass(frozen=True)

@@ -218,6 +218,14 @@ def nothing_is_lower(answer, matrix):
         return "Among 200 random directions there is one with a lower curvature."
 
 
+def eigenvector(choose):
+    def mistake(matrix):
+        eigenvalues, vectors = torch.linalg.eigh(matrix)
+        return vectors[:, choose(eigenvalues)]
+
+    return mistake
+
+
 BEST_DIRECTION = Exercise(
     "best-direction", best_direction, matrices,
     hints=(
@@ -226,15 +234,15 @@ BEST_DIRECTION = Exercise(
     ),
     mistakes={
         "That is the direction in which the loss rises most: take the smallest eigenvalue, not the largest.":
-            lambda matrix: torch.linalg.eigh(matrix)[1][:, -1],
+            eigenvector(lambda eigenvalues: -1),
         "That is the eigenvalue of largest size, which is what power iteration finds. Its sign matters here.":
-            lambda matrix: (lambda l, v: v[:, l.abs().argmax()])(*torch.linalg.eigh(matrix)),
+            eigenvector(lambda eigenvalues: eigenvalues.abs().argmax()),
         "That is a row of the eigenvectors' matrix. They are its columns.":
             lambda matrix: torch.linalg.eigh(matrix)[1][0],
         "That is the eigenvalue closest to 0, the direction in which nothing happens. Smallest means most negative.":
-            lambda matrix: (lambda l, v: v[:, l.abs().argmin()])(*torch.linalg.eigh(matrix)),
+            eigenvector(lambda eigenvalues: eigenvalues.abs().argmin()),
         "The right direction, but not of length one: ε would no longer be the length of the step.":
-            lambda matrix: (lambda l, v: v[:, 0] * l[0])(*torch.linalg.eigh(matrix)),
+            lambda matrix: matrix @ best_direction(matrix),
     },
     properties=(nothing_is_lower,),
     same=same_up_to_sign,

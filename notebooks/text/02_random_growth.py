@@ -860,7 +860,7 @@ BOTH = (50, 100, 150, 200), (25, 50, 75, 100)  # the paper's times; early
 for (name, schedule), growths in zip(DECAY.items(), BOTH):
     left = ", ".join(f"{gl.learning_rate(schedule, epoch, 250):.1%}" for epoch in growths)
     mean = sum(gl.learning_rate(schedule, epoch, 250) for epoch in range(250)) / 250
-    print(f"{name}: growth at {growths}, {left}; on average {mean:.0%}")
+    print(f"{name} {growths}: {left}; mean {mean:.0%}")
 
 # %%
 alt = ("Two schedules of the learning rate over 250 epochs, with a marker at each of four "
