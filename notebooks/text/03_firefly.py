@@ -19,7 +19,7 @@
 #
 # - **You know** [notebook 01](01_neuron_splitting.ipynb): twins, halved outgoing weights, and why a split is a
 #   second-order effect. And [notebook 02](02_random_growth.ipynb): fresh neurons, plans and budgets.
-# - **Time**: 45 minutes to work through. To run all cells: about 1 minute on two CPU cores. You need no GPU.
+# - **Time**: 45 minutes to work through. To run all cells: about 40 seconds on two CPU cores. You need no GPU.
 # - **Exercises**: replace the `...` of a stub and run its cell. `gl.hint("its-name")` gives a hint, a step further at
 #   each call, and `gl.solution("its-name")` shows a solution. Unsolved, everything below still runs.
 
@@ -482,7 +482,8 @@ slider.continuous_update = False  # draw when you let go of it
 VBox([slider, picture])
 
 # %% [markdown]
-# The same picture at another place of the slider, for readers of a page on which nothing runs:
+# "3 fresh" are fresh neurons of unit 3. Here is the picture at another place of the slider, for readers of a page on which
+# nothing runs:
 
 # %%
 slider.value = 10**-0.5
@@ -495,7 +496,8 @@ share = {size: sum(row[0] + row[2] for row in rows) / 36 for size, rows in count
 last = sum(row[3] for rows in counted.values() for row in rows) / 108
 Markdown(f"""Share of splits among the winners of all six networks: {share[0.003]:.0%} at a step
 size of 0.003, {share[0.03]:.0%} at 0.03, {share[0.3]:.0%} at 0.3. Of all winners,
-{last:.0%} are fresh neurons of the last hidden layer: nothing stands between them and the answer.""")
+{last:.0%} are fresh neurons of the last hidden layer: nothing stands between them and the
+answer.""")
 
 # %% [markdown]
 # So *who wins* is no property of the network alone. With tiny steps the first-order effect must win. Longer steps help the
@@ -604,7 +606,7 @@ and {relu[0]:.2f} and {relu[1]:.2f} with ReLU.""")
 # %% [markdown]
 # Two things follow, and only the first one is about the meter.
 #
-# - **The sum**: read in the middle, it stays near the gain. Read at the end, it does not.
+# - **The sum**: read in the middle, it stays near the gain as long as the steps are short. Read at the end, it does not.
 # - **The order**: after few steps the reading hardly matters. After many steps no reading is good, because a member of
 #   a team is not worth what it is worth alone. With ReLU a reading at 1 suffers more, with tanh there is little between
 #   them. Three networks each are few: take the direction from this figure, not the digits.
@@ -671,13 +673,11 @@ figure.alt = f"Promised and real change of the loss against step size; at 1: {';
 figure
 
 # %%
-lines = []
-for name, rows in previews.items():
-    kept = rows[..., 1].mean(0) / rows[..., 0].mean(0)
-    told = ", ".join(f"{value:.0%} at {size:g}" for value, size in zip(kept, lengths))
-    lines.append(f"| {name} | {told} |")
-head = ["| network | kept, as a share of what was promised, by step size |", "|---|---|"]
-Markdown("\n".join(head + lines))
+means = {name: rows.mean(0).T for name, rows in previews.items()}  # (promised and real, lengths)
+kept = {name: (real / promised).tolist() for name, (promised, real) in means.items()}
+lines = [f"| {name} | {' | '.join(f'{v:.0%}' for v in row)} |" for name, row in kept.items()]
+head = f"| step size | {' | '.join(f'{size:g}' for size in lengths)} |"
+Markdown("Kept, as a share of what was promised:\n\n" + "\n".join([head, "|---" * 6 + "|", *lines]))
 
 
 # %% [markdown]
