@@ -1,9 +1,11 @@
 """What notebook 03 and its exercises build by hand is what the package does."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
-from lessons import functions_of
+from lessons import FOLDER, functions_of
 from torch import nn
 from torch.func import functional_call
 
@@ -98,10 +100,6 @@ def test_building_by_hand_is_apply(small):
 
 
 def test_the_record_has_ten_seeds_of_every_arm_that_the_notebook_names():
-    import json
-
-    from lessons import FOLDER
-
     record = json.loads((FOLDER.parent / "data" / "results" / "03_firefly.json").read_text())
     assert set(record["test_accuracy"]) == {"Tanh", "ReLU"}
     text = (FOLDER / "text" / "03_firefly.py").read_text()
