@@ -21,7 +21,8 @@ from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 from .data import random_stream
 from .plans import Candidate, GrowthPlan, growable
 from .surgery import slot, widen
-from .units import CONV, Edit, Unit, named_tensors
+from .tracing import CONV
+from .units import Edit, Unit, named_tensors
 
 OUTGOING = 0.1  # of the others' steps: a first-order effect beside second-order ones (published: initial sizes 0.01 and 0.1)
 

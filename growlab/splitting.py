@@ -22,7 +22,7 @@ from torch import Tensor, fx, nn
 from .data import random_stream
 from .models import evaluating
 from .plans import Candidate, GrowthPlan, growable
-from .units import CONV, trace
+from .tracing import CONV, trace
 
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 SMOOTH = frozenset("gelu mish sigmoid silu softplus tanh".split())

@@ -6,23 +6,14 @@ the reason. Second station of the flow (data, model, **units**, propose, plan, a
 does it by hand for two layers.
 """
 
-
-import os
-import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, fx, nn
 
 from .models import evaluating
-
-TORCH = os.path.dirname(torch.__file__)
-CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-PER_CHANNEL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.PReLU,
-               nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)  # fmt: skip
+from .tracing import CONV, CONV_TRANSPOSE, PER_CHANNEL, layer_type, trace
 
 # Functions, methods and layers by name. Copying a channel before any of these is the same as copying it after.
 ELEMENTWISE = frozenset("""
@@ -151,39 +142,6 @@ class _Shape(NamedTuple):
     of: _Map
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module, name):
-        return _layer_type(module) is not nn.Module or super().is_leaf_module(module, name)
-
-
-def trace(model: nn.Module) -> fx.Graph:
-    """The graph of a model's forward; an error that says what to do if ``torch.fx`` cannot read it."""
-    if hasattr(model, "_orig_mod"):
-        raise ValueError("a compiled model cannot be read: grow model._orig_mod, then compile it again")
-    if isinstance(model, torch.jit.ScriptModule):
-        raise ValueError("a scripted model cannot be read: grow the Python model it was made from, then script it again")
-    try:
-        return _Tracer().trace(model)
-    except Exception as error:
-        calls = traceback.extract_tb(error.__traceback__)
-        own = [call for call in calls if not call.filename.startswith((TORCH, __file__))]
-        where = f"{own[-1].filename}, line {own[-1].lineno}: {own[-1].line}" if own else "unknown line"
-        raise ValueError(
-            f"torch.fx cannot read {type(model).__name__} ({error}) at {where}. What the forward does must not depend "
-            "on values of tensors: move that part into a function under @torch.fx.wrap, or grow the submodule beneath it"
-        ) from error
-
-
-def _layer_type(module):
-    """The known layer type that a module behaves as; ``nn.Module`` if a subclass changes what the layer computes."""
-    for base in type(module).__mro__:
-        if base in (*CONV, *CONV_TRANSPOSE, *PER_CHANNEL, nn.Linear, nn.Flatten):
-            methods = ("forward", "_conv_forward")
-            same = all(getattr(type(module), m, None) is getattr(base, m, None) for m in methods)
-            return base if same and "forward" not in vars(module) else nn.Module
-    return nn.Module
-
-
 class _Reader:
     """Walks over the nodes of a traced graph; what it learns of channel sets and tensors is kept across graphs."""
 
@@ -218,7 +176,7 @@ class _Reader:
         return self.operation(node, node.target.__name__ if known else "")
 
     def call_module(self, node):
-        module, kind = self.modules[node.target], _layer_type(self.modules[node.target])
+        module, kind = self.modules[node.target], layer_type(self.modules[node.target])
         if kind is nn.Module:
             plain = type(module).__module__.startswith(("torch.nn.", "torchvision.ops."))
             return self.operation(node, type(module).__name__ if plain else "")

@@ -157,6 +157,11 @@ def equal(got, expected, relative=1e-8, absolute=1e-10) -> bool:
     return got.shape == expected.shape and bool(np.allclose(got, expected, relative, absolute, equal_nan=True))
 
 
+def normal(*shape, seed=0):
+    """Standard normal numbers in float64, the same at every call."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
 # The parts
 
 _shown: dict[str, int] = {}  # how many hints of each exercise, since the notebook was started
