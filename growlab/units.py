@@ -13,7 +13,7 @@ from typing import NamedTuple
 from torch import Tensor, fx, nn
 
 from .models import evaluating
-from .tracing import CONV, CONV_TRANSPOSE, PER_CHANNEL, layer_type, trace
+from .tracing import CONV_TRANSPOSE, PER_CHANNEL, layer_type, trace
 
 # Functions, methods and layers by name. Copying a channel before any of these is the same as copying it after.
 ELEMENTWISE = frozenset("""
