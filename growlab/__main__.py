@@ -131,7 +131,7 @@ def _parser():
         "of its runs, kept in --folder. The other options change the network, or every run of the grid.",
     )  # fmt: skip
     one.set_defaults(command=run, usage=one.error, device="cpu")
-    grids = "quick, methods, table1, table2, table3, controls, k, dose, rate or readings"
+    grids = "quick, assay, methods, vgg16, table1, table2, table3, controls, k, dose, rate or readings"
     one.add_argument("grid", nargs="?", default=None, metavar="GRID", help=grids)
     one.add_argument("--folder", help="of a grid's runs (runs)")
     one.add_argument("--seeds", type=int, help="of a grid: how many (3)")

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def collect(folder, file) -> None:
     ``environments`` and ``runs``. Each run has its settings other than the defaults (``run``), ``state``, the
     ``figures`` of ``results``, and if finished its ``environment`` (an index), ``epochs`` (30 at most, the last among
     them), ``growths`` (with the kinds of new neurons) and ``similarity``: the cosines of each layer at the last growth
-    and at the end, with a histogram for the second layer of seed 0. Six digits of the figures, four of the rest.
+    and at the end, with a histogram for the second layer. Six digits of the figures, four of the rest.
     """
     lines, environments = [], []
     for run in _runs(folder):
@@ -82,7 +83,7 @@ def collect(folder, file) -> None:
             row["environment"] = environments.index(history["environment"])
             row["epochs"] = history["epochs"][:: -max(1, math.ceil(len(history["epochs"]) / KEPT_EPOCHS))][::-1]
             row["growths"] = [event | {"new": Counter(event["new"]["kind"])} for event in history["growths"]]
-            row["similarity"] = [_compact(note, run.seed) for note in _last_notes(history).values()]
+            row["similarity"] = [_compact(note) for note in _last_notes(history).values()]
             for epoch in row["epochs"]:
                 del epoch["learning_rate"]  # the schedule tells
         lines.append(json.dumps(_rounded(row, 4) | {"figures": _rounded(figures, 6)}, separators=(",", ":")))
@@ -123,10 +124,10 @@ def _last_notes(history):
     return {when: notes[when] for when in MOMENTS.values() if when in notes}
 
 
-def _compact(note, seed):
+def _compact(note):
     kept, layers = ("neurons", *COSINES, "null_z"), {}
     for i, (name, layer) in enumerate(note["layers"].items()):
-        with_histogram = ("histogram",) if i == 1 and seed == 0 else ()
+        with_histogram = ("histogram",) if i == 1 else ()
         layers[name] = {figure: layer[figure] for figure in (*kept, *with_histogram) if figure in layer}
     return note | {"layers": layers}
 
@@ -175,7 +176,8 @@ def summary(table: pd.DataFrame, contrasts: list | None = None, margin: float = 
 
     The primary contrast, fixed beforehand, comes first: the penalty, averaged in each seed over those methods of the
     paper that are there. The rest is corrected for being many (Holm): every treatment against its arm without it, the
-    penalty against each placebo, every method against the networks that never grow or are born large. A sweep over K
+    penalty against each placebo, every method against the networks that never grow or are born large, and these against
+    each other: if they are alike, nothing can be shown. A sweep over K
     gives one contrast for a method, of the K with the best *validation* accuracy. ``contrasts``: your own instead, the
     primary one first, a list of (arm or list of arms, against).
 
@@ -247,11 +249,13 @@ def holm(p: list[float]) -> list[float]:
 
 
 def default_contrasts(group: pd.DataFrame) -> tuple[list, list]:
-    """Those of ``summary``, primary and others: a "+" sets a treatment apart from the arm that it is compared with."""
+    """Those of ``summary``, primary and others: a "+" sets a treatment apart from the arm that it is compared with,
+    and ", " a schedule from the arm, if several were tried."""
     arms = list(dict.fromkeys(group["arm"]))
     treated = {arm: arm.rpartition("+")[0] for arm in arms if arm.rpartition("+")[0] in arms}
     plain = [arm for arm in arms if arm not in treated]
-    without_growth = [arm for arm in plain if arm.startswith(("never", "scratch"))]
+    never, scratch = ([arm for arm in plain if arm.startswith(control)] for control in ("never", "scratch"))
+    grown = [arm for arm in plain if arm not in never + scratch]
     sweeps, validation = {}, group.groupby("arm")["val_accuracy"].mean()
     for arm, base in treated.items():
         if re.search(r"\+k\d+$", arm):
@@ -261,7 +265,8 @@ def default_contrasts(group: pd.DataFrame) -> tuple[list, list]:
     for arm, base in treated.items():
         if arm.endswith(PLACEBOS) and f"{base}+penalty" in arms:
             found.append((f"{base}+penalty", arm))
-    found += [(arm, control) for control in without_growth for arm in plain if arm not in without_growth]
+    rivals = [*product(never, grown), *product(scratch, grown), *product(never, scratch)]
+    found += [(arm, control) for control, arm in rivals if arm.partition(", ")[2] == control.partition(", ")[2]]
     ours = [method for method in METHODS_OF_THE_PAPER if (f"{method}+penalty", method) in found]
     if len(ours) == 1:
         found.remove((f"{ours[0]}+penalty", ours[0]))  # it is the primary one

@@ -212,7 +212,7 @@ def _work(run, place, source, root, device, owner, beat, attempt):
 
 def _train(run, place, source, root, device, each_epoch):
     with _threads(run.threads), torch.random.fork_rng():
-        data = _pictures(source, root, device, run.limit, run.seed, run.reliability)
+        data = _pictures(source, root, device, run.limit, run.seed, tuple(run.drawing.items()))
         picture, classes = tuple(data.train.images.shape[1:]), len(data.classes)
         torch.manual_seed(random_stream(run.seed, "initialisation").initial_seed())
         model = build(run.model, run.width, classes, picture)
@@ -229,8 +229,8 @@ def _train(run, place, source, root, device, each_epoch):
 
 
 @lru_cache(maxsize=1)  # the arms of a seed follow each other
-def _pictures(source, root, device, limit, seed, reliability):
-    return load_data(source, root, device, limit, seed, **({} if reliability is None else {"reliability": reliability}))
+def _pictures(source, root, device, limit, seed, drawing):
+    return load_data(source, root, device, limit, seed, **dict(drawing))
 
 
 # Claims. A run belongs to the last of its numbered claims, and a number can be created by one process only. A claim is

@@ -31,12 +31,12 @@ LAYERS = {"mlp": 2, "vgg5": 4, "vgg16": 13, "mobilenet": 14}  # so many widths a
 class Run:
     """All that a training depends on. Equal runs end bit-equal (same machine, versions), whoever executes them.
 
-    ``data``, ``limit`` and ``reliability`` (of critters) go to ``load_data``; ``width`` is one number, or one for each
-    layer (mlp: the hidden ones). ``method`` None never grows; ``rate``, ``budget``, ``every`` or ``at`` are those of
-    ``Growth``, and ``options`` the method's. ``k`` to ``refresh`` are the K steps (``decorrelate``); ``movement`` is
-    their dose, None for steps of ``steps_lr`` times the gradient. With method None they come at the same epochs, to a
-    network that stays as large as it is. The rest goes to ``train``. ``arm`` is a label for tables, and no part of the
-    name.
+    ``data``, ``limit``, and ``reliability`` and ``shortcut`` (of critters) go to ``load_data``; ``width`` is one number,
+    or one for each layer (mlp: the hidden ones). ``method`` None never grows; ``rate``, ``budget``, ``every`` or ``at``
+    are those of ``Growth``, and ``options`` the method's. ``k`` to ``refresh`` are the K steps (``decorrelate``);
+    ``movement`` is their dose, None for steps of ``steps_lr`` times the gradient. With method None they come at the same
+    epochs, to a network that stays as large as it is. The rest goes to ``train``. ``arm`` is a label for tables, and no
+    part of the name.
 
     The seed gives initial weights, order of the data and randomness of growth, a stream for each, so arms share them.
     Raises ``ValueError`` for settings that cannot be trained.
@@ -45,6 +45,7 @@ class Run:
     data: str = "critters"
     limit: int | None = None
     reliability: float | None = None
+    shortcut: float | None = None
     model: str = "vgg5"
     width: int | tuple[int, ...] = 4
     method: str | None = None
@@ -94,8 +95,9 @@ class Run:
             whole("width", width, 1, "so many neurons")
         if not (0 < self.lr < math.inf and 0 <= self.weight_decay < math.inf):
             raise ValueError(f"lr must be positive, weight_decay 0 or positive, got {self.lr} and {self.weight_decay}")
-        if self.reliability is not None and self.data != "critters":
-            raise ValueError(f"reliability={self.reliability} is of critters, not of {self.data}: leave it out")
+        for name, value in self.drawing.items():
+            if self.data != "critters":
+                raise ValueError(f"{name}={value} is of critters, not of {self.data}: leave it out")
         if growth := self.growth():
             growth.epochs(self.epochs)
         if self.options and self.method is None:
@@ -104,6 +106,12 @@ class Run:
             module, function = METHODS[self.method]
             known = {*signature(getattr(import_module(f".{module}", __package__), function)).parameters}
             check_name(f"option of {self.method}", name, sorted(known - {"model", "batches", "seed"}))
+
+    @property
+    def drawing(self) -> dict:
+        """How critters are drawn, as far as it is given."""
+        given = {"reliability": self.reliability, "shortcut": self.shortcut}
+        return {name: value for name, value in given.items() if value is not None}
 
     def growth(self) -> Growth | None:
         """For ``train``; None for a network that neither grows nor takes the K steps."""
@@ -154,13 +162,22 @@ PAPER = Run(  # §4.1, but for what is not in our source: the learning rate and 
     "cifar10", model="vgg16", width=16, every=50, epochs=250, movement=0.1,
 )  # fmt: skip
 SMALL = Run(  # grown early, decayed long, since on one cosine the larger network has no time to be better
-    "folder:cifar10-jpeg", 10240, at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine",
-    precision="bfloat16",
+    "folder:cifar10-jpeg", 10240, at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine", lr=0.05,
+)  # fmt: skip
+REPLICA = Run(  # VGG16 on all pictures, in 4 epochs: two growths, since each makes an epoch dearer
+    "folder:cifar10-jpeg", model="vgg16", width=16, at=(1, 2), epochs=4, movement=0.1, schedule="constant_then_cosine",
 )  # fmt: skip
 QUICK = Run(
     limit=1600, reliability=0.8, at=(1, 2, 3), movement=0.1, epochs=8, schedule="constant_then_cosine", lr=0.02,
     batch_size=32, augment=False,
 )  # fmt: skip
+PAPERS = {"at": (), "schedule": "cosine"}  # growth all along one cosine
+ASSAYED = {  # schedules
+    "early growth": {}, "early growth, one cosine": {"schedule": "cosine"},
+    "the paper's in 10 epochs": PAPERS | {"every": 2, "epochs": 10},
+    "the paper's in 5 epochs": PAPERS | {"every": 1, "epochs": 5},
+    "the paper's in 5 epochs, lr 0.002": PAPERS | {"every": 1, "epochs": 5, "lr": 0.002},
+}  # fmt: skip
 FIREFLY_STEP = 0.06  # how long the splits are that Firefly builds on SMALL, where filters are 0.8 long
 
 
@@ -171,6 +188,15 @@ def grown(base, method):
 def treated(run, treatment="penalty", **changes):
     """The same arm with the K steps, or with what they are to be held against."""
     return replace(run, arm=f"{run.arm}+{treatment}", **{"k": K[run.method or "random"]} | changes)
+
+
+def assay(base):
+    """Can a schedule show anything? Only if a network of the final size beats one that never grows; the first is ours."""
+    for label, changes in ASSAYED.items():
+        base_of_it = replace(base, **changes)
+        never, _, scratch, *_ = without_growth(base_of_it)
+        for run in (never, scratch, grown(base_of_it, "random")):
+            yield replace(run, arm=f"{run.arm}, {label}")
 
 
 def pairs(base, methods=METHODS_OF_THE_PAPER):
@@ -206,8 +232,9 @@ def ablation(base):
 
 
 def methods(base):
-    yield from (*without_growth(base), *pairs(base, K))
-    yield from (*placebos(grown(base, "random")), *placebos(grown(base, "firefly")))
+    never, _, scratch, _, equal_compute = without_growth(base)
+    placebo, labels, _ = placebos(grown(base, "random"))
+    yield from (never, scratch, equal_compute, *pairs(base, K), placebo, labels)
 
 
 def controls(base):
@@ -215,6 +242,11 @@ def controls(base):
     yield replace(grown(base, "net2net"), options={"step": FIREFLY_STEP}, arm="net2net with step")
     for method in METHODS_OF_THE_PAPER:
         yield from placebos(grown(base, method))
+
+
+def replica(base):
+    never, _, scratch, *_ = without_growth(base)
+    yield from (*pairs(base), never, scratch)
 
 
 def sweep(base, treatments):
@@ -255,7 +287,8 @@ def quick(base):
 
 GRIDS = {
     "table1": (PAPER, table), "table2": (replace(PAPER, data="cifar100"), table), "table3": (PAPER, ablation),
-    "methods": (SMALL, methods), "controls": (SMALL, controls), "rate": (SMALL, rates), "readings": (SMALL, readings),
+    "assay": (SMALL, assay), "methods": (SMALL, methods), "vgg16": (REPLICA, replica), "controls": (SMALL, controls),
+    "rate": (SMALL, rates), "readings": (SMALL, readings),
     "k": (SMALL, lambda base: sweep(base, {f"k{k}": {"k": k} for k in (1, 2, 5, 10, 15, 20, 30)})),
     "dose": (SMALL, lambda base: sweep(base, {f"dose {dose:g}": {"movement": 0.1 * dose} for dose in (0.25, 1, 4)})),
     "quick": (QUICK, quick),
@@ -265,9 +298,10 @@ GRIDS = {
 def grid(name: str, seeds: int | Iterable[int] = 3, **changes) -> list[Run]:
     """The runs behind a table, all arms of a seed together.
 
-    "table1" (CIFAR-10), "table2" (CIFAR-100) and "table3" (the ablation) follow the paper's protocol. "methods" is our
-    primary comparison, vgg5 on 10,240 pictures; "controls", "k", "dose", "rate" and "readings" vary it, the last one
-    for ``method="splitting"`` or another. "quick" is it in miniature, on critters, two minutes on two cores.
+    "table1" (CIFAR-10), "table2" (CIFAR-100) and "table3" (the ablation) follow the paper's protocol. "assay" asks which
+    schedules can show a difference at all. "methods" is our primary comparison, vgg5 on 10,240 pictures, and "vgg16"
+    repeats it with a deeper network on all of them. "controls", "k", "dose", "rate" and "readings" vary "methods", the
+    last one for ``method="splitting"`` or another. "quick" is it in miniature, on critters, two minutes on two cores.
 
     ``seeds``: how many, or which. ``changes`` are settings of ``Run`` for all arms, unless an arm is about that
     setting: ``grid("table2", epochs=20, every=4)``. Raises ``ValueError`` for an unknown name.
