@@ -27,7 +27,8 @@ from .. import plots
 from ..records import write_atomically
 from ..similarity import check_name
 
-NOTEBOOKS = {"00": "start_here", "01": "neuron_splitting", "02": "random_growth", "03": "firefly", "04": "cosine_map"}
+NOTEBOOKS = {"00": "start_here", "01": "neuron_splitting", "02": "random_growth", "03": "firefly", "04": "cosine_map",
+             "05": "cifar_experiments"}
 
 
 @dataclass(frozen=True)
