@@ -28,7 +28,7 @@ from ..records import write_atomically
 from ..similarity import check_name
 
 NOTEBOOKS = {"00": "start_here", "01": "neuron_splitting", "02": "random_growth", "03": "firefly", "04": "cosine_map",
-             "05": "cifar_experiments"}
+             "05": "cifar_experiments", "06": "grad_cam"}
 
 
 @dataclass(frozen=True)
@@ -144,11 +144,13 @@ def progress() -> pd.DataFrame:
 
 
 def equal(got, expected, relative=1e-8, absolute=1e-10) -> bool:
-    """Whether two answers are the same up to rounding in float64: numbers, tensors, arrays, or lists and dicts of them."""
+    """Whether two answers are the same up to rounding in float64: numbers, tensors, arrays, models, or lists and dicts of them."""
     if isinstance(expected, dict):
         return isinstance(got, dict) and got.keys() == expected.keys() and all(equal(got[k], expected[k]) for k in expected)
     if isinstance(expected, (list, tuple)):
         return hasattr(got, "__len__") and len(got) == len(expected) and all(map(equal, got, expected))
+    if isinstance(expected, torch.nn.Module):
+        return isinstance(got, torch.nn.Module) and equal(got.state_dict(), expected.state_dict())
     if isinstance(expected, str) or expected is None:
         return got == expected
     try:
@@ -246,7 +248,7 @@ def _wrong(exercise, words, arguments, got=..., expected=...) -> Note:
     lines += [f"{name} {_show(value)}" for name, value in (("expected", expected), ("got", got)) if value is not ...]
     picture = None
     if isinstance(expected, torch.Tensor) and isinstance(got, torch.Tensor) and got.shape == expected.shape:
-        picture = plots.difference(expected, got) if expected.dim() >= 2 else None
+        picture = plots.difference(_array(expected), _array(got)) if expected.dim() >= 2 else None
     return Note(False, f"{exercise.id}: not yet", tuple(lines), picture=picture)
 
 
