@@ -8,7 +8,7 @@ import io
 
 import matplotlib.figure
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 from PIL import Image
 
@@ -323,12 +323,13 @@ def heats(images, titles, maps, masks=None, most=5, alt=""):
     With ``masks`` (N, parts, H, W) the parts are outlined. 1 is as much heat as a map would have that is the same everywhere.
     """
     figure, axes = panels(1 + len(maps), len(images), (1.3 * len(images) + 1, 1.35 * (1 + len(maps)) + 0.3), alt, squeeze=False)
+    steps = colormaps["magma"].resampled(20)  # each a quarter: easier to compare than a continuous scale, and a smaller file
     for cell, image, title in zip(axes[0], images, titles):
         show_picture(cell, image, title)
     for (name, heat), row in zip(maps.items(), axes[1:]):
         heat = np.asarray(heat, float)
         for index, cell in enumerate(row):
-            shown = cell.imshow(heat[index] / max(heat[index].mean(), 1e-12), cmap="magma", vmin=0, vmax=most)
+            shown = cell.imshow(heat[index] / max(heat[index].mean(), 1e-12), cmap=steps, vmin=0, vmax=most)
             if masks is not None:
                 cell.contour(np.asarray(masks[index]).any(0), levels=[0.5], colors="white", linewidths=0.8)
             cell.set(xticks=[], yticks=[])
@@ -352,4 +353,23 @@ def differences(found, label, size=(9, 4), marks=None):
     axes.grid(False, axis="y")
     listed = "; ".join(f"{name} {np.mean(values):+.2g}, from {low:+.2g} to {high:+.2g}" for name, (values, low, high) in found.items())
     figure.alt = f"{label}: a marker for each seed, and below it the mean with its 95 % interval. {listed}."
+    return figure
+
+
+@styled
+def scatter(across, y, size=(10, 4.2)):
+    """{label of x: {name: (x values, y values)}}: a panel for each x, a small marker for each run, a large one at the means."""
+    figure, axes = panels(1, len(across), size, sharey=True, squeeze=False)
+    for cell, (x, arms) in zip(axes[0], across.items()):
+        for index, (name, (xs, ys)) in enumerate(arms.items()):
+            color, _, marker = LINES[index % len(LINES)]
+            hollow = {"mfc": "white"} if index >= len(LINES) else {}  # so that ten names can be told apart
+            cell.plot(xs, ys, marker, color=color, ms=5, alpha=0.35, **hollow)
+            cell.plot(np.mean(xs), np.mean(ys), marker, color=color, ms=11, label=name, **hollow)
+        cell.set(xlabel=x, xlim=(0, None))
+        cell.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes[0, 0].set_ylabel(y)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    means = "; ".join(f"{name} {np.mean(ys):.1f} at {np.mean(xs):,.0f}" for name, (xs, ys) in next(iter(across.values())).items())
+    figure.alt = f"{y} against {' and against '.join(across)}, a marker for each run and a large one at the means. By {next(iter(across))}: {means}."
     return figure
