@@ -38,6 +38,8 @@ __all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name):
+    if name == "explore":  # a module: gl.explore.k()
+        return import_module(".explore", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"growlab has no {name!r}; it has {', '.join(__all__)}")
     value = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
@@ -46,4 +48,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return [*globals(), *__all__]
+    return [*globals(), *__all__, "explore"]

@@ -31,7 +31,7 @@ from .data import default_root, load_data, random_stream
 from .evidence import results, state
 from .experiments import Run, build, multiply_adds, multiply_adds_by_epoch
 from .records import environment, save, write_atomically
-from .training import _threads, train
+from .training import threads, train
 
 ATTEMPTS = 3  # a run whose process has died so often is given up
 BEATS = 6  # a claim that has missed so many is void
@@ -211,7 +211,7 @@ def _work(run, place, source, root, device, owner, beat, attempt):
 
 
 def _train(run, place, source, root, device, each_epoch):
-    with _threads(run.threads), torch.random.fork_rng():
+    with threads(run.threads), torch.random.fork_rng():
         data = _pictures(source, root, device, run.limit, run.seed, tuple(run.drawing.items()))
         picture, classes = tuple(data.train.images.shape[1:]), len(data.classes)
         torch.manual_seed(random_stream(run.seed, "initialisation").initial_seed())

@@ -20,7 +20,7 @@ from torch import nn
 
 from . import models
 from .data import whole
-from .plans import METHODS, GrowthPlan, _positions, growable, share_out
+from .plans import METHODS, GrowthPlan, growable, positions_of, share_out
 from .similarity import check_name
 from .training import PRECISIONS, SCHEDULES, Growth
 
@@ -164,8 +164,8 @@ PAPER = Run(  # §4.1, but for what is not in our source: the learning rate and 
 SMALL = Run(  # grown early, decayed long, since on one cosine the larger network has no time to be better
     "folder:cifar10-jpeg", 5120, at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine", lr=0.05, batch_size=64,
 )  # fmt: skip
-REPLICA = Run(  # VGG16 on all pictures, in 4 epochs: two growths, since each makes an epoch dearer
-    "folder:cifar10-jpeg", model="vgg16", width=16, at=(1, 2), epochs=4, movement=0.1, schedule="constant_then_cosine",
+REPLICA = Run(  # VGG16 on all pictures, in 3 epochs: two growths, since each makes an epoch dearer
+    "folder:cifar10-jpeg", model="vgg16", width=16, at=(1, 2), epochs=3, movement=0.1, schedule="constant_then_cosine",
 )  # fmt: skip
 QUICK = Run(
     limit=1600, reliability=0.8, at=(1, 2, 3), movement=0.1, epochs=8, schedule="constant_then_cosine", lr=0.02,
@@ -335,7 +335,7 @@ def multiply_adds(model: str, widths: tuple[int, ...], classes=10, picture: tupl
     """Of one picture's way forward through one of the package's networks: every weight, as often as it is used."""
     with torch.random.fork_rng(devices=()):  # initial weights are drawn, and those of others must not change by that
         network = build(model, widths, classes, picture)
-    times = _positions(network, [(torch.zeros(1, *picture), None)])
+    times = positions_of(network, [(torch.zeros(1, *picture), None)])
     return sum(times.get(name, 0) * weight.numel() for name, weight in network.named_parameters())
 
 

@@ -243,7 +243,7 @@ def _costs(model, plan, batches):
         if unit.name in plan.widths:
             for edit in unit.edits:
                 grows.setdefault(edit.tensor, []).append((edit.axis, unit.name, edit.repeat))
-    positions = _positions(model, batches) if batches is not None else {}
+    positions = positions_of(model, batches) if batches is not None else {}
     return tuple(
         Layer(tuple(p.shape), positions.get(name, 0 if p.dim() < 2 or positions else None), tuple(grows.get(name, ())))
         for name, p in model.named_parameters()
@@ -251,7 +251,7 @@ def _costs(model, plan, batches):
 
 
 @torch.no_grad()
-def _positions(model, batches):
+def positions_of(model, batches):
     """How often one picture uses each weight: the number of positions in the layer's output."""
     found, handles = {}, []
     for name, module in model.named_modules():

@@ -181,7 +181,7 @@ def train(
             _write_checkpoint(checkpoint, model, optimizer, history)
     done = len(history.epochs)
 
-    with _threads(history.environment["threads"]), tqdm(
+    with threads(history.environment["threads"]), tqdm(
         total=epochs * len(data.batches("train", batch_size)), initial=done * len(data.batches("train", batch_size)),
         desc="training", unit="batch", leave=False, disable=not progress,
     ) as bar:  # fmt: skip
@@ -337,7 +337,7 @@ def _describe(growth):
 
 
 @contextmanager
-def _threads(count):
+def threads(count):
     """The number of threads changes the order of sums, so it belongs to a run."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)

@@ -164,6 +164,7 @@ def test_answers_are_equal_up_to_rounding_whatever_they_are_made_of():
     assert equal({"a": [1, (2.0, torch.tensor(3))]}, {"a": [1 + 1e-12, (2, 3.0)]}) and equal("yes", "yes")
     for got in ({"a": 1}, [1, 2], "yes", None, float("nan"), torch.zeros(2), object()):
         assert not equal(got, 2.0)
+    assert not any(equal(got, [1.0, 2.0]) for got in (torch.tensor(1.0), 1.0, None, [1.0]))
     assert equal(float("nan"), float("nan")) and not equal([1, 2], [1, 2, 3]) and not equal(1 + 1e-6, 1.0)
 
 

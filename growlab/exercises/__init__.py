@@ -148,7 +148,11 @@ def equal(got, expected, relative=1e-8, absolute=1e-10) -> bool:
     if isinstance(expected, dict):
         return isinstance(got, dict) and got.keys() == expected.keys() and all(equal(got[k], expected[k]) for k in expected)
     if isinstance(expected, (list, tuple)):
-        return hasattr(got, "__len__") and len(got) == len(expected) and all(map(equal, got, expected))
+        try:
+            pairs = list(zip(got, expected, strict=True))
+        except (TypeError, ValueError):  # not so many, or not several at all
+            return False
+        return all(equal(*pair) for pair in pairs)
     if isinstance(expected, torch.nn.Module):
         return isinstance(got, torch.nn.Module) and equal(got.state_dict(), expected.state_dict())
     if isinstance(expected, str) or expected is None:
