@@ -1,0 +1,276 @@
+"""Explorers: the pure functions over their grids, and the widgets in front of them, moved by ``.value``."""
+
+import copy
+import itertools
+import math
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+
+import growlab as gl
+from growlab import explore
+from growlab.decorrelation import decorrelate
+from growlab.explore import cosine_map, firefly, growth_lab, neuron_splitting, random_growth, shell
+from growlab.plots import Figure
+from growlab.plots import panels as empty_figure
+
+NAMES = explore.__all__
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def explorer(request):
+    return getattr(explore, request.param)()
+
+
+def values(knob):
+    return [option[1] if isinstance(option, tuple) else option for option in knob.options]
+
+
+def grid(explorer):
+    """Every value of every knob with the others at their start, and all corners."""
+    start = explorer.settings
+    for name, knob in explorer.knobs.items():
+        yield from (start | {name: value} for value in values(knob))
+    ends = [dict.fromkeys((values(knob)[0], values(knob)[-1])) for knob in explorer.knobs.values()]
+    yield from (dict(zip(start, corner)) for corner in itertools.product(*ends))
+
+
+# ------------------------------------------------------------------------------------------- the pure functions
+
+def test_every_setting_gives_a_figure_words_and_finite_numbers_or_an_error_in_words(explorer):
+    for settings in grid(explorer):
+        try:
+            figure, numbers = explorer.show(**settings)
+        except ValueError as error:
+            assert "recorded for vgg5 only" in str(error) and settings["network"] == "vgg16", settings
+            continue
+        assert isinstance(figure, Figure) and len(figure.alt) > 80, settings
+        assert not any(word in figure.alt for word in ("nan", "inf ")), (settings, figure.alt)
+        plain = [value for value in numbers.values() if isinstance(value, int | float)]
+        assert plain and all(math.isfinite(value) for value in plain), (settings, numbers)
+
+
+def test_a_setting_says_the_same_whenever_it_comes(explorer):
+    start, rest = explorer.settings, list(grid(explorer))[3]
+    once = explorer.show(**start)
+    explorer.show(**rest)
+    again = explorer.show(**start)
+    assert once[0].alt == again[0].alt and str(once[1]) == str(again[1])
+
+
+def test_the_words_are_not_the_same_for_every_setting(explorer):
+    for name, knob in explorer.knobs.items():
+        said = set()
+        for value in (values(knob)[0], values(knob)[-1], *values(knob)[1:3]):
+            said.add(explorer.show(**explorer.settings | {name: value})[0].alt)
+        assert len(said) > 1, name
+
+
+def test_axis_labels_and_titles_stay_inside_the_figure(explorer):
+    figure, _ = explorer.show(**explorer.settings)
+    figure.set_dpi(shell.DPI)
+    renderer = figure.canvas.get_renderer() if hasattr(figure.canvas, "get_renderer") else None
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        box = axes.get_tightbbox(renderer)
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.width + 1 and box.y1 <= figure.bbox.height + 1, axes.get_title()
+
+
+# ------------------------------------------------------------------------------------------------- the widgets
+
+def test_every_knob_has_a_name_works_by_value_and_changes_picture_and_caption(explorer):
+    for name, knob in explorer.knobs.items():
+        assert knob.description and f"growlab-{name.replace('_', '-')}" in knob._dom_classes
+        before = explorer.caption.value
+        knob.value = next(value for value in values(knob) if value != knob.value)
+        assert explorer.settings[name] == knob.value
+        assert explorer.caption.value != before, name
+        explorer.reset.click()
+    assert explorer.picture.value[:4] == b"\x89PNG" and len(explorer.picture.value) < 120_000
+    assert explorer.figure.alt and explorer.numbers
+
+
+def test_reset_brings_back_the_start_with_one_drawing(explorer):
+    start, said = dict(explorer.settings), explorer.caption.value
+    drawn, draw = [], explorer.draw
+    for knob in explorer.knobs.values():
+        knob.value = values(knob)[-1] if knob.value != values(knob)[-1] else values(knob)[0]
+    explorer.draw = lambda: (drawn.append(1), draw())
+    explorer.reset.click()
+    del explorer.draw
+    assert explorer.settings == start and explorer.caption.value == said and len(drawn) == 1
+
+
+def test_an_explorer_starts_where_it_is_told_to():
+    explorer = explore.rate(rate=50, network="vgg5", method="firefly")
+    assert explorer.settings["rate"] == 50 and "622" in explorer.caption.value
+    explorer.knobs["rate"].value = 5
+    explorer.reset.click()
+    assert explorer.settings["rate"] == 50
+
+
+def test_errors_are_said_in_the_widget_and_the_next_setting_works():
+    explorer = explore.rate()
+    picture = explorer.picture.value
+    explorer.knobs["method"].value = "splitting"
+    assert "recorded for vgg5 only" in explorer.caption.value and explorer.picture.value == picture
+    with pytest.raises(ValueError, match="vgg5 only"):
+        explorer.figure
+    explorer.knobs["network"].value = "vgg5"
+    assert "cannot be shown" not in explorer.caption.value and explorer.numbers["first"] == 622
+
+
+def test_an_unexpected_error_says_what_it_is_and_markup_in_it_is_harmless():
+    def show(x):
+        if x:
+            raise KeyError("<b>x</b>")
+        return empty_figure(alt="fine")[0], {}
+
+    explorer = shell.Explorer(show, {"x": shell.slider("x", (0, 1), 0)})
+    explorer.knobs["x"].value = 1
+    assert "KeyError" in explorer.caption.value and "<b>" not in explorer.caption.value
+
+
+def test_sliders_show_their_unit_and_heavy_ones_wait_until_they_are_let_go():
+    knob = shell.slider("rate", (5, 10), 5, " %", at_once=False)
+    assert [label for label, _ in knob.options] == ["5 %", "10 %"] and not knob.continuous_update
+    assert not explore.firefly().knobs["step_size"].continuous_update
+
+
+# ------------------------------------------------------------------- what they show is what the package computes
+
+def test_the_k_steps_are_those_of_decorrelate():
+    model, plan, data = cosine_map.grown_by_copies()
+    look = cosine_map.Look(model, plan, data)
+    for penalty, dose, k in (("absolute", 1.0, 7), ("square", 2.0, 30), ("random", 0.5, 3), ("logdet", 4.0, 12)):
+        net = copy.deepcopy(model)
+        decorrelate(net, k, penalty=penalty, movement=k * dose / 100, change_strength=0.5)
+        for unit in gl.units(net):
+            torch.testing.assert_close(look.path(penalty, dose, 1.0, 0.5)[unit.name][k], unit.weight, rtol=1e-4, atol=1e-6)
+    before = gl.mean_cosine(gl.units(model)[1].weight).item()
+    _, numbers = look(0, 1.0, 1.0, 1.0, "absolute", gl.units(model)[1].name)
+    assert numbers["mean_before"] == numbers["mean_cosine"] == pytest.approx(before) and numbers["drift"] < 1e-9
+
+
+def test_the_model_of_an_explorer_is_left_as_it_is():
+    model, plan, data = cosine_map.grown_by_copies()
+    before = [p.clone() for p in model.parameters()]
+    explore.k().knobs["k"].value = 30
+    digits, batch = firefly.half_trained()
+    weights = [p.clone() for p in digits.parameters()]
+    explore.firefly(digits, batch).knobs["budget"].value = 100
+    assert all(map(torch.equal, before, model.parameters())) and all(map(torch.equal, weights, digits.parameters()))
+
+
+@pytest.mark.parametrize("budget", ["neurons", "parameters", "flops"])
+def test_the_sizes_of_a_simulated_growth_are_those_of_the_built_network(budget):
+    for network, build in (("vgg5", gl.vgg5), ("vgg16", gl.vgg16)):
+        for _, widths, parameters, _ in random_growth.simulate(0.35, 3, "early", "random", budget, network):
+            assert gl.parameter_count(build(widths)) == parameters
+
+
+def test_the_paper_s_rate_ends_near_the_paper_s_size():
+    _, numbers = random_growth.show(35, 4, "whole run", "shares", "neurons", "vgg16")
+    assert numbers["first"] == 28_666 and 300_000 < numbers["parameters"] < 335_000
+    assert 0 < numbers["cost_of_large"] < 1 < numbers["cost_of_never"]
+
+
+def test_the_loss_after_a_split_is_that_of_the_grown_network():
+    model, batch = neuron_splitting.trained()
+    look = neuron_splitting.Look(model, batch)
+    _, numbers = look(3, 0.1, "best")
+    edit = next(edit for edit in look.unit.edits if edit.tensor == "1.weight")
+    delta = 0.1 * look.direction(3, "best")
+    plan = gl.GrowthPlan("mine", {u.name: u.neurons for u in gl.units(model)}, (gl.Candidate("1", 3, values={edit: delta}),))
+    assert gl.preview(model, plan, batch)[1] == pytest.approx(numbers["actual"], abs=1e-9)
+    assert look(3, 0.02, "best")[1]["actual"] == pytest.approx(look(3, 0.02, "best")[1]["predicted"], rel=0.2)
+
+
+def test_fireflys_numbers_are_those_of_propose_and_preview():
+    model, batch = firefly.half_trained()
+    _, numbers = firefly.Look(model, batch)(8, 3, 0.5, 50)
+    plan = gl.propose("firefly", model, [batch], fresh=8, step_size=0.03, steps=firefly.STEPS, scoring=1).within(rate=0.5)
+    assert (numbers["predicted"], numbers["actual"]) == pytest.approx(gl.preview(model, plan, batch))
+    assert numbers["splits"] + numbers["fresh"] == plan.neurons
+
+
+# -------------------------------------------------------------------------------------------------- the growth lab
+
+@pytest.fixture
+def lab(tmp_path, monkeypatch):
+    monkeypatch.setattr(growth_lab, "pictures", lambda seed: gl.load_data("critters", n=200, limit=100, seed=seed))
+    lab = explore.growth_lab(tmp_path)
+    yield lab
+    lab.stop()
+
+
+def finish(lab):
+    lab.thread.join(60)
+    assert not lab.thread.is_alive()
+
+
+def test_a_run_ends_with_its_curve_its_widths_and_a_record_that_results_reads(lab, tmp_path):
+    empty = lab.picture.value
+    lab.knobs["k"].value = 5
+    lab.start_button.click()
+    assert lab.start_button.disabled and not lab.stop_button.disabled
+    finish(lab)
+    run, history = lab.kept[-1]
+    assert lab.status.value == "finished" and lab.bar.value == 1 and len(history.epochs) == run.epochs
+    assert lab.picture.value != empty and "random 35 %, K = 5" in lab.caption.value
+    lab.save_button.click()
+    (row,) = gl.results(tmp_path).to_dict("records")
+    assert row["state"] == "finished" and row["k"] == 5 and row["test_accuracy"] == history.result["test_accuracy"]
+
+
+def test_the_live_run_is_the_one_that_execute_trains(tmp_path, monkeypatch):
+    run = replace(growth_lab.run_of("net2net", 5, 35, 1), limit=100, epochs=4)
+    data = gl.load_data("critters", limit=100, seed=1, reliability=0.8)
+    history = growth_lab.live(run, data)
+    (row,) = gl.execute([run], tmp_path, jobs=1, progress=False).to_dict("records")
+    assert row["test_accuracy"] == history.result["test_accuracy"]
+
+
+def test_stop_works_at_once_and_the_next_start_keeps_the_last_run_beside_it(lab):
+    lab.start()
+    while not lab.kept[-1][1].epochs:
+        time.sleep(0.01)
+    began = time.perf_counter()
+    lab.stop_button.click()
+    assert lab.status.value.startswith("stopped after epoch") and not lab.start_button.disabled and lab.save_button.disabled
+    assert time.perf_counter() - began < 0.1
+    lab.thread.join(5)
+    assert not lab.thread.is_alive()
+    lab.knobs["method"].value = "never"
+    lab.start()
+    finish(lab)
+    assert [run.method for run, _ in lab.kept] == ["random", None] and "never grown" in lab.caption.value and "random 35 %" in lab.caption.value
+
+
+def test_a_run_that_takes_too_long_ends_in_words(lab, monkeypatch):
+    monkeypatch.setattr(growth_lab, "LIMIT", 0.0)
+    lab.start()
+    finish(lab)
+    assert "seconds are over" in lab.status.value and lab.save_button.disabled and not lab.start_button.disabled
+
+
+def test_a_run_that_fails_says_why(lab, monkeypatch):
+    monkeypatch.setattr(growth_lab, "live", lambda *_: 1 / 0)
+    lab.start()
+    finish(lab)
+    assert "cannot be trained: division" in lab.status.value and not lab.start_button.disabled
+
+
+def test_reset_clears_the_runs(lab):
+    lab.start()
+    lab.reset.click()
+    assert not lab.kept and lab.status.value == "ready" and "No run yet" in lab.caption.value
+    finish(lab)
+    assert not lab.kept
+
+
+def test_the_band_has_ten_seeds_of_every_arm_that_can_be_chosen():
+    for method, k in itertools.product(growth_lab.METHODS.values(), (0, 20)):
+        assert growth_lab.band(growth_lab.run_of(method, k, 35, 0).arm).shape == (10, growth_lab.QUICK.epochs)
