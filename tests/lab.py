@@ -27,7 +27,7 @@ SEEN = """explorer => {
     const shown = () => { seen.shown = performance.now(); };
     explorer.addEventListener('keydown', () => { seen.pressed = performance.now(); seen.shown = 0; }, true);
     explorer.querySelector('img').addEventListener('load', () => { shown(); seen.pictures += 1; });
-    new MutationObserver(shown).observe(explorer.querySelector('.widget-html'), {subtree: true, childList: true, characterData: true});
+    new MutationObserver(shown).observe(explorer.querySelector('[role=status]').closest('.widget-html'), {subtree: true, childList: true, characterData: true});
 }"""
 
 
@@ -136,10 +136,10 @@ class Shown:
         return self.element.query_selector("img").get_attribute("src")
 
     def knobs(self):
-        """{name: what takes the keys}, of sliders and of menus."""
+        """{name: what takes the keys}."""
         found = {}
         for name in self.element.evaluate("e => [...e.querySelectorAll('[class*=growlab-]')].map(x => [...x.classList].find(c => c.startsWith('growlab-')))"):
-            handle = self.element.query_selector(f".{name} .noUi-handle") or self.element.query_selector(f".{name} select")
+            handle = self.element.query_selector(f".{name} .noUi-handle")
             if handle:
                 found[name.removeprefix("growlab-")] = handle
         return found
@@ -160,9 +160,9 @@ class Shown:
         """Move every knob to and fro: {name: median milliseconds}."""
         found = {}
         for name, handle in self.knobs().items():
-            keys = ("ArrowLeft", "ArrowRight") if handle.evaluate("e => e.classList.contains('noUi-handle')") else ("ArrowDown", "ArrowUp")
-            at_end = handle.evaluate("e => e.tagName == 'DIV' ? e.ariaValueNow === e.ariaValueMin : e.selectedIndex == e.options.length - 1")
-            found[name] = statistics.median(self.move(handle, keys[(i + at_end) % 2]) for i in range(times))
+            at_start = handle.evaluate("e => e.ariaValueNow === e.ariaValueMin")
+            keys = ("ArrowLeft", "ArrowRight")
+            found[name] = statistics.median(self.move(handle, keys[(i + at_start) % 2]) for i in range(times))
         return found
 
     def drag(self):
@@ -208,7 +208,8 @@ class Shown:
         return self.element.evaluate("""e => {
             const inside = e.closest('.jp-OutputArea-output').getBoundingClientRect(), bad = [];
             const parts = [...e.querySelectorAll('.widget-box > :not(.widget-box)')].map(p => [p, p.getBoundingClientRect()]);
-            for (const [p, r] of parts) if (r.right > inside.right + 1 || p.scrollWidth > p.clientWidth + 2) bad.push('clipped: ' + p.className);
+            for (const [p, r] of parts) if (!p.matches('img') && (r.right > inside.right + 1 || p.scrollWidth > p.clientWidth + 2)) bad.push('clipped: ' + p.className);
+            for (const p of e.querySelectorAll('.widget-readout, .widget-label')) if (p.scrollWidth > p.clientWidth + 1) bad.push('cut short: ' + p.textContent);
             for (const [p, r] of parts) for (const [q, s] of parts)
                 if (p !== q && !p.contains(q) && !q.contains(p) && r.left < s.right - 1 && s.left < r.right - 1 && r.top < s.bottom - 1 && s.top < r.bottom - 1)
                     bad.push('overlap: ' + p.className + ' and ' + q.className);

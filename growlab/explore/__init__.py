@@ -6,9 +6,9 @@ few values, so tests try them all, and shows its unit.
 """
 
 from .cosine_map import k
-from .firefly import firefly
+from .firefly_choice import firefly
 from .grad_cam import looks
-from .growth_lab import growth_lab
+from .live_run import growth_lab
 from .neuron_splitting import split
 from .random_growth import rate
 

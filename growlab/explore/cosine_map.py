@@ -20,8 +20,8 @@ from .shell import Explorer, choice, frame, legend, panels, slider
 
 STEPS = 30  # the paper tried K = 1 … 30
 PENALTIES = {
-    "|mean| (the paper)": "absolute", "mean": "signed", "mean of |cosine|": "mean_absolute", "mean square": "square",
-    "energy": "energy", "log det": "logdet", "random steps (placebo)": "random",
+    "|mean|": "absolute", "mean": "signed", "mean |cosine|": "mean_absolute", "mean square": "square",
+    "energy": "energy", "log det": "logdet", "placebo": "random",
 }  # fmt: skip
 PICTURES = 200  # to measure with, and as many to estimate the statistics of batch norm
 
@@ -33,14 +33,14 @@ def k(model=None, plan=None, data=None, **start) -> Explorer:
     """
     model, plan, data = (model, plan, data) if model is not None else grown_by_copies()
     look = Look(model, plan, data)
-    layers = {f"{number} ({unit.neurons} neurons)": unit.name for number, unit in enumerate(units(model), 1)}
+    layers = {f"{number} ({unit.neurons})": unit.name for number, unit in enumerate(units(model), 1)}
     knobs = {
         "k": slider("K (steps)", range(STEPS + 1), 20),
-        "dose": slider("length of a step", (0.25, 0.5, 1.0, 2.0, 4.0), 1.0, " % of weights"),
+        "dose": slider("step, % of ‖W‖", (0.25, 0.5, 1.0, 2.0, 4.0), 1.0, " %"),
         "similarity": slider("strength of Eq. 3", (0.0, 0.5, 1.0, 2.0), 1.0),
         "change": slider("strength of Eq. 4", (0.0, 0.5, 1.0, 10.0), 1.0),
         "penalty": choice("penalty", PENALTIES),
-        "layer": choice("layer", layers),
+        "layer": choice("layer (neurons)", layers),
     }
     return Explorer(look, knobs, **{"layer": list(layers.values())[min(1, len(layers) - 1)], **start})
 
@@ -156,7 +156,7 @@ def told(numbers, k, dose, penalty, layer):
     twins = "there are no twins in this layer" if math.isnan(g["twin_angle"]) else (
         f"the twins are {g['twin_angle']:.0f}° apart, before {g['angle_before']:.0f}°")
     return (
-        f"Layer {layer} after K = {k} steps of {dose:g} % under “{penalty}”. The mean cosine went from {g['mean_before']:+.3f} to "
+        f"Layer {layer} after K = {k} steps, each {dose:g} % as long as the weights, under “{penalty}”. The mean cosine went from {g['mean_before']:+.3f} to "
         f"{g['mean_cosine']:+.3f}, {where}; {twins}. The outputs drifted by {g['drift']:.0%} of their variance. Accuracy "
         f"{g['accuracy_before']:.0%} before, {g['accuracy']:.0%} right after the steps, {g['accuracy_refreshed']:.0%} with new statistics "
         "of batch norm. Grey: one deviation by chance."

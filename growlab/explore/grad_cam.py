@@ -26,10 +26,10 @@ def looks(models=None, data=None, **start) -> Explorer:
     knobs = {
         "picture": slider("picture", range(30), 0),
         "layer": choice("layer", layers),
-        "method": choice("method", METHODS),
-        "model": choice("network", list(models)),
+        "method": choice("method", {name: name for name in METHODS}),
+        "model": choice("network", {name: name for name in models}),
     }
-    fine = [name for label, name in layers.items() if int(label.split("×")[0]) >= data.test.images.shape[-1] // 4]
+    fine = [name for label, name in layers.items() if int(label.split("×")[1]) >= data.test.images.shape[-1] // 4]
     return Explorer(lambda **settings: show(models, data, **settings), knobs, **{"layer": fine[-1], **start})
 
 
@@ -38,7 +38,7 @@ def two_networks():
     """A narrow and a wide network that have learned critters for a few epochs: ({name: network}, data)."""
     data, found = load_data("critters", n=1500, reliability=0.8), {}
     with torch.random.fork_rng():
-        for name, width in (("width 4", 4), ("width 13", 13)):
+        for name, width in (("width 13", 13), ("width 4", 4)):
             torch.manual_seed(0)
             found[name] = vgg5(width)
             train(found[name], data, 6, lr=0.02, batch_size=32, schedule="constant_then_cosine", augment=False, progress=False)
@@ -46,7 +46,7 @@ def two_networks():
 
 
 def layers_of(model, data):
-    """{"8×8 maps (layer 10)": "10", …}: the non-linearities that put out maps."""
+    """{"10: 8×8": "10", …}: the non-linearities that put out maps, with their size."""
     sizes, handles = {}, []
     for name, module in model.named_modules():
         if isinstance(module, nn.ReLU):
@@ -55,7 +55,7 @@ def layers_of(model, data):
         model(next(iter(data.test.batches(1)))[0])
     for handle in handles:
         handle.remove()
-    return {f"{size[0]}×{size[1]} maps (layer {name})": name for name, size in sizes.items() if len(size) == 2}
+    return {f"{name}: {size[0]}×{size[1]}": name for name, size in sizes.items() if len(size) == 2}
 
 
 def show(models, data, picture, layer, method, model):

@@ -17,7 +17,7 @@ from ..units import units
 from .shell import Explorer, choice, frame, legend, panels, slider
 
 DIRECTIONS = {"best (v)": "best", "worst": "worst", "random": "random"}
-STEPS, RATE = 30, 0.3  # of plain gradient descent after the split
+STEPS, RATE = 30, 0.1  # of plain gradient descent after the split
 
 
 def split(model=None, batch=None, **start) -> Explorer:

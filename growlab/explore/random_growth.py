@@ -17,19 +17,19 @@ from ..training import Growth
 from .shell import Explorer, choice, frame, legend, panels, slider
 
 RESULTS = Path(__file__).resolve().parents[2] / "data" / "results"
-NETWORKS = {"VGG16 from 16 (the paper)": "vgg16", "vgg5 from 4 (critters)": "vgg5"}
+NETWORKS = {"VGG16": "vgg16", "vgg5": "vgg5"}
 EPOCHS = {"vgg16": 250, "vgg5": 12}
 PAPER = (28_800, 325_000)  # parameters at first and in the end
-METHODS = {"random, net2net": "random", "splitting (recorded)": "splitting", "firefly (recorded)": "firefly", "each layer its share": "shares"}
+METHODS = {"random": "random", "splitting": "splitting", "firefly": "firefly", "equal shares": "shares"}
 BUDGETS = {"neurons": "neurons", "parameters": "parameters", "multiply-adds": "flops"}
-WHEN = {"over the whole run (the paper)": "whole run", "in the first 40 %": "early"}
+WHEN = {"all along": "whole run", "first 40 %": "early"}
 
 
 def rate(**start) -> Explorer:
     """How many neurons, when, where, counted in what: widths, parameters and multiply-adds over a run, and its whole cost."""
     knobs = {
         "rate": slider("growth rate", range(5, 105, 5), 35, " %"),
-        "events": slider("growths", range(9), 4),
+        "events": slider("growths", range(7), 4),
         "when": choice("when", WHEN),
         "method": choice("method", METHODS),
         "budget": choice("rate counts", BUDGETS),

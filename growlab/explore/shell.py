@@ -2,15 +2,15 @@
 
 import html
 import io
+import re
 from collections.abc import Callable
 
-from ipywidgets import HTML, Button, Dropdown, HBox, Image, Layout, SelectionSlider, VBox
+from ipywidgets import HTML, Box, Button, HBox, Image, Layout, SelectionSlider, VBox
 from matplotlib.ticker import MaxNLocator
 
 from ..plots import Figure
 
 DPI = 90  # of the picture in a widget: small enough to be drawn and sent while a slider moves
-LOOK = {"style": {"description_width": "130px"}, "layout": Layout(width="350px")}  # of a knob
 
 
 class Explorer(VBox):
@@ -28,12 +28,12 @@ class Explorer(VBox):
         self.reset = Button(description="Reset", tooltip="all knobs as they were at the start")
         self.reset.on_click(lambda _: self._reset())
         self.reset.add_class("growlab-reset")
-        self.caption, self.picture = HTML(), Image(layout=Layout(max_width="100%"))
+        self.caption, self.picture = HTML(), Image(layout=Layout(max_width="100%", min_width="560px"))
         for name, knob in knobs.items():
             knob.add_class(f"growlab-{name.replace('_', '-')}")  # for tests in a browser
             knob.observe(lambda _: self._still or self.draw(), "value")
         above = HBox([*knobs.values(), self.reset], layout=Layout(flex_flow="row wrap", align_items="center"))
-        self.children = above, self.caption, self.picture
+        self.children = above, self.caption, Box([self.picture], layout=Layout(overflow="auto"))  # narrow pages scroll
         self.add_class("growlab-explorer")
         self.draw()
 
@@ -53,6 +53,7 @@ class Explorer(VBox):
         """Show the present setting. What goes wrong is said in the widget, and the last picture stays."""
         try:
             self._shown = figure, _ = self.show(**self.settings)
+            figure.alt = re.sub(r"(?<!\w)-(?=\d)", "−", figure.alt)
             self.picture.value = png(figure)
             self.say(figure.alt)
         except Exception as error:  # which a widget would lose
@@ -78,14 +79,16 @@ class Explorer(VBox):
 
 def slider(label, values, start, unit="", at_once=True):
     """A knob with these values in order, shown with their unit; if not ``at_once`` it acts when it is let go."""
-    options = [(f"{value:g}{unit}", value) for value in values]
-    return SelectionSlider(options=options, value=start, description=label, continuous_update=at_once, **LOOK)
+    return choice(label, {f"{value:g}{unit}": value for value in values}, start, at_once)
 
 
-def choice(label, options):
-    """A knob with names: a list, or {what is shown: value}."""
-    options = list(options.items()) if isinstance(options, dict) else options
-    return Dropdown(options=options, description=label, **LOOK)
+def choice(label, options: dict, start=None, at_once=True):
+    """A knob with names, {what is shown: value}. A slider as well: menus lose their arrow keys to the notebook in JupyterLab."""
+    start = next(iter(options.values())) if start is None else start
+    return SelectionSlider(
+        options=list(options.items()), value=start, description=label, continuous_update=at_once, tooltip=f"{label}: arrow keys",
+        style={"description_width": "140px"}, layout=Layout(width="370px", max_width="100%"),
+    )  # fmt: skip
 
 
 def png(figure) -> bytes:

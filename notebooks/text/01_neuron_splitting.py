@@ -36,7 +36,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
-from ipywidgets import Dropdown, FloatSlider, Image, IntSlider, VBox
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -492,10 +491,7 @@ Markdown(f"""Of the random directions, {share:.0%} go down. The best of the 1,00
 
 
 # %% [markdown]
-# Now look along such directions. Below is the loss on the pictures that chose $v$, after a split of any size, and the
-# parabola that $S$ predicts. Before you move the sliders: where will the parabola fail, and on which side?
-#
-# **Your prediction:** …
+# Now look along such directions. We need the loss after a split of any size, on the pictures that chose $v$.
 
 # %%
 def loss_after_split(model, neuron, delta, images, labels, layer=1):
@@ -507,49 +503,31 @@ def loss_after_split(model, neuron, delta, images, labels, layer=1):
         return F.cross_entropy(model[layer + 2 :](h), labels)
 
 
-def direction(neuron, kind):
-    if kind == "random":
-        return drawn[neuron]
-    return best_direction(mine[neuron] if kind == "best" else -mine[neuron])
-
-
-# %%
-def along(neuron, kind, epsilon):
-    v = direction(neuron, kind)
-    sizes = torch.linspace(-1, 1, 41).double() * epsilon
-    actual = [loss_after_split(model, neuron, size * v, *seen) for size in sizes]
-    predicted = actual[20] + sizes**2 / 2 * (v @ mine[neuron] @ v)
-    lines = {"actual": (sizes, actual), "predicted": (sizes, predicted)}
-    title = f"neuron {neuron}, {kind} direction"
-    alt = f"Loss after a split of {title}, over ε up to {epsilon:g}: actual and predicted parabola."
-    return curves(lines, "ε", "loss", title, alt=alt)
-
-
-neuron = IntSlider(best, min=0, max=15, description="neuron")
-kind = Dropdown(options=["best", "worst", "random"], description="direction")
-epsilon = FloatSlider(0.2, min=0.1, max=1.5, step=0.1, description="largest ε")
-picture = Image(value=along(best, "best", 0.2).png(), width=600)
-
+# %% [markdown]
+# `gl.explore.split` draws it, with the parabola that $S$ predicts. In the middle is what the neuron said before, as a line,
+# and what the twins say together, a dot for each picture. On the right the twins are trained on for 30 steps. Choose a
+# neuron, a length ε and a direction, with the mouse or the arrow keys. Before you do: where will the parabola fail, and on
+# which side?
+#
+# **Your prediction:** …
 
 # %%
-def redraw(_):
-    picture.value = along(neuron.value, kind.value, epsilon.value).png()
+explorer = gl.explore.split(model, seen)
+explorer
 
-
-for slider in (neuron, kind, epsilon):
-    slider.observe(redraw, "value")
-neuron.continuous_update = epsilon.continuous_update = False
-VBox([neuron, kind, epsilon, picture])
+# %% [markdown]
+# From a cell, and for readers of a page on which nothing runs: a long step.
 
 # %%
-epsilon.value = 1.0
-along(neuron.value, kind.value, epsilon.value)
+explorer.knobs["epsilon"].value = 1.0
+explorer.figure
 
 
 # %% [markdown]
 # Near 0 the two curves are one. Further out, the parabola promises an ever larger gain, while the real loss turns around:
 # tanh cannot bend for ever. The actual curve is symmetric, since $\pm\delta$ and $\mp\delta$ make the same twins.
 # Try the worst direction: there the loss rises at once. Along a random one, hardly anything happens for small steps.
+# The line that the eigenvalue foretells for the gap applies to small steps too, and only for as long as $S$ stays what it was.
 
 # %% [markdown]
 # ## How good is the prediction? · core

@@ -35,7 +35,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
-from ipywidgets import FloatSlider, Image, VBox
 from torch import nn
 
 import growlab as gl
@@ -564,7 +563,6 @@ for events in (4, 5, 8):
     print(f"parameters, {events} growths: {final_size(16, 0.35, events, 'parameters'):,.0f}")
 print(f"the paper: 325,000, which is a factor of {(0.325 / 0.0288) ** 0.25:.3f} for each growth")
 
-
 # %% [markdown]
 # The paper's factor of 1.83 for each growth is close to $1.35^2 = 1.82$: it fits **35 % more neurons**, with some
 # rounding. How to round one half of a neuron decides between 318,000 and 330,000, one below the paper's number and
@@ -575,51 +573,36 @@ print(f"the paper: 325,000, which is a factor of {(0.325 / 0.0288) ** 0.25:.3f} 
 # 28,874, which is 0.0289. **The paper leaves this open.** In this course a rate is a share of the neurons, unless we
 # say otherwise.
 #
-# Turn the knob. Which rate would hit the line, if all layers grow alike? And under the reading "parameters"?
+# Turn the knobs. `gl.explore.rate` lets VGG16 grow on paper, so to say: it draws where new neurons fall, and counts. The
+# dashed line is the paper's. Which rate would hit it? And if the rate counts parameters? Which costs more training in all,
+# to grow early or all along?
 #
-# **Your prediction:** … and …
+# **Your prediction:** …, … and …
 
 # %%
-def sizes_at(rate):
-    """Widths and parameters after 0 … 4 growths, under the readings: {name: five numbers}."""
-    widths = [16]
-    for _ in range(4):
-        widths.append(round(widths[-1] * (1 + rate)))
-    by_neurons = [parameters_of([width] * 13) for width in widths]
-    by_parameters = [final_size(16, rate, events, "parameters") for events in range(5)]
-    return {"widths": widths, "neurons": by_neurons, "parameters": by_parameters}
-
-
-# %%
-def puzzle(rate):
-    sizes = sizes_at(rate)
-    lines = {f"{rate:.0%} of the {name}": (range(5), sizes[name]) for name in list(sizes)[1:]}
-    lines["the paper: 325,000"] = (range(5), [325_000] * 5)
-    widths = " → ".join(map(str, sizes["widths"]))
-    alt = f"Parameters over four growths by {rate:.0%}, widths {widths}: at the end \
-{sizes['neurons'][-1]:,} if neurons are counted, {sizes['parameters'][-1]:,.0f} if parameters are."
-    return plots.curves(lines, "growths", "parameters", f"widths, by neurons: {widths}", alt,
-                        yscale="log", ylim=(2e4, 1e7), xticks=range(5))  # fmt: skip
-
-
-slider = FloatSlider(0.2, min=0.05, max=1, step=0.05, description="growth rate")
-shown = Image(value=puzzle(slider.value).png(), width=900)
-slider.observe(lambda moved: setattr(shown, "value", puzzle(moved.new).png()), "value")
-slider.continuous_update = False  # draw when you let go of it
-VBox([slider, shown])
+explorer = gl.explore.rate()
+explorer
 
 # %% [markdown]
-# From a cell, for readers of a page on which nothing runs: the paper's rate.
+# From a cell, and for readers of a page on which nothing runs: the paper's rate, if it counts parameters.
 
 # %%
-slider.value = 0.35
-puzzle(slider.value)
+explorer.knobs["budget"].value = "parameters"
+explorer.figure
+
+# %% tags=["nbval-check-output"]
+explorer.reset.click()
+for rate in (30, 35, 40):
+    explorer.knobs["rate"].value = rate
+    found = explorer.numbers
+    print(f"{rate} % of the neurons, four times: {found['parameters']:,} parameters, training costs "
+          f"{found['cost_of_large']:.0%} of what the final size costs")  # fmt: skip
 
 
 # %% [markdown]
-# By neurons the curve ends at the line with the paper's own 35 %. By parameters it would need 83 % (the factor of
-# 1.833 above): move the slider near it. On the logarithmic axis both curves are nearly straight, since growth by a
-# share is exponential, and the reading decides how steep.
+# By neurons it ends at the line with the paper's own 35 %. By parameters it would need 83 % (the factor of 1.833 above).
+# And a network that grows all along is cheap: it is small for most of its training. Early growth costs more, and you will
+# see below what it is good for.
 
 # %% [markdown]
 # ## Batch norm in train mode · core

@@ -23,7 +23,7 @@ from .random_growth import recorded
 from .shell import Explorer, choice, frame, legend, panels, slider
 
 LIMIT = 20  # seconds for a run
-METHODS = {"never grown": "never", "random": "random", "net2net (copies)": "net2net", "splitting": "splitting", "firefly": "firefly"}
+METHODS = {"never grown": "never", "random": "random", "copies": "net2net", "splitting": "splitting", "firefly": "firefly"}
 RECORD = "growth_lab.json"
 
 
@@ -35,7 +35,7 @@ def growth_lab(folder="runs/lab", **start) -> "GrowthLab":
     """
     knobs = {
         "method": choice("method", METHODS),
-        "k": slider("K after each growth", (0, 1, 5, 10, 15, 20, 30), 0),
+        "k": slider("K (steps)", (0, 1, 5, 10, 15, 20, 30), 0),
         "rate": slider("growth rate", (10, 20, 35, 50, 75, 100), 35, " %"),
         "seed": slider("seed", range(20), 0),
     }
@@ -60,8 +60,8 @@ class GrowthLab(Explorer):
         self.bar, self.status = FloatProgress(0, max=1, layout=Layout(width="180px")), HTML("ready")
         self.status.add_class("growlab-status")
         row = [self.start_button, self.stop_button, self.save_button, self.bar, self.status]
-        knobs_row, caption, picture = self.children
-        self.children = knobs_row, HBox(row, layout=Layout(flex_flow="row wrap", align_items="center")), caption, picture
+        above, *below = self.children
+        self.children = above, HBox(row, layout=Layout(flex_flow="row wrap", align_items="center")), *below
 
     def draw(self):
         with self._drawing:  # the thread draws as well
@@ -81,6 +81,10 @@ class GrowthLab(Explorer):
         """At once: the thread ends before its next batch, and nobody waits for it."""
         if self._over and not self._over.is_set():
             self._end(self._over, f"stopped after epoch {len(self.kept[-1][1].epochs)} of {self.kept[-1][0].epochs}")
+
+    def wait(self):
+        """Until the run has ended, for cells that go on with it."""
+        self.thread.join()
 
     def _end(self, over, words, finished=False):
         over.set()

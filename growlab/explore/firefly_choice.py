@@ -26,9 +26,9 @@ def firefly(model=None, batch=None, **start) -> Explorer:
     look = Look(*((model, batch) if model is not None else half_trained()))
     knobs = {
         "fresh": slider("fresh per layer", (0, 2, 4, 8, 16, 32), 8, at_once=False),
-        "step_size": slider("first step", (0.3, 1, 3, 10, 30, 100), 3, " % of weights", at_once=False),
+        "step_size": slider("first step, % of ‖W‖", (0.3, 1, 3, 10, 30, 100), 3, " %", at_once=False),
         "gate": slider("gate y", (0.1, 0.25, 0.5, 0.75, 1.0), 0.5, at_once=False),
-        "budget": slider("budget", range(10, 110, 10), 50, " % more neurons"),
+        "budget": slider("budget (neurons)", range(10, 110, 10), 50, " %"),
     }
     return Explorer(look, knobs, **start)
 
