@@ -36,7 +36,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
-from ipywidgets import Image, IntSlider, VBox
 
 import growlab as gl
 from growlab import plots
@@ -507,7 +506,6 @@ Markdown(f"""After 30 steps of |μ| the network has lost {lost:.0f} points. With
 loss is {rest:.0f}. The standard error of one accuracy, on {len(critters.val)} pictures, is about
 2 points; but all curves use the same network and the same pictures.""")
 
-
 # %% [markdown]
 # What $|\mu|$ costs is almost all staleness. It pushes all filters along one common direction, so the means of all channels
 # shift together, and batch norm subtracts the wrong numbers. The filters themselves are as good as before. The other
@@ -519,40 +517,35 @@ loss is {rest:.0f}. The standard error of one accuracy, on {len(critters.val)} p
 # %% [markdown]
 # ## Turn the knob · core
 #
-# Move K, and watch layer 2 of the grown network: its map and its distribution, under the paper's penalty and under the mean
-# square. Each step is 2 % of the weights here, so that you see something. Which bars move, and which do not? The grey band
-# is one deviation by chance.
+# `gl.explore.k` has all knobs in one place: K, the length of a step, both terms, the penalty, and the layer that you look at.
+# The network is the grown one from above. Grey is one deviation by chance, dotted the distribution before the steps. Begin
+# with the paper's penalty, and move K. Which bars move, and which do not? What if you take the mean square?
 #
 # **Your prediction:** …
 
 # %%
-def look(k):
-    maps = {"before": cosine_map(grown[4].weight.detach())}
-    for name in ("absolute", "square"):
-        net = copy.deepcopy(grown)
-        gl.decorrelate(net, k, penalty=name, movement=0.02 * k)
-        maps[f"{name}, K = {k}"] = cosine_map(net[4].weight.detach())
-    return plots.cosine_maps(maps, band=null(12, 72)[0])
-
-
-slider = IntSlider(0, min=0, max=30, step=5, description="K")
-picture = Image(value=look(slider.value).png(), width=1000)
-slider.observe(lambda moved: setattr(picture, "value", look(moved.new).png()), "value")
-slider.continuous_update = False  # draw when you let go of it
-VBox([slider, picture])
+explorer = gl.explore.k(grown, split, critters, dose=2.0)
+explorer
 
 # %% [markdown]
-# The same picture at K = 20, for readers of a page on which nothing runs:
+# From a cell, and for readers of a page on which nothing runs: 20 steps of the paper's penalty.
 
 # %%
-slider.value = 20
-look(slider.value)
+explorer.knobs["k"].value = 20
+explorer.figure
+
+# %% [markdown]
+# The dashed line has come to zero, and the bars at the right end are where they were. To pay for the twins, **the other
+# pairs moved to the left**: many are more opposite now than chance would make them. And the mean square?
+
+# %%
+explorer.knobs["penalty"].value = "square"
+explorer.figure
 
 
 # %% [markdown]
-# In the middle, the dashed line has come to zero, and the bars at the right end are where they were. To pay for the
-# twins, **the other pairs moved to the left**: many are more opposite now than chance would make them. On the right the
-# pairs gather around zero, and the twins have begun to part.
+# The pairs gather around zero, and the twins have begun to part. The words below the picture say what became of the function:
+# how far the outputs drifted, and the accuracy before the steps, right after them, and with new statistics.
 
 # %% [markdown]
 # ## Eq. 4: keep the sum · core
