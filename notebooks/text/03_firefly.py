@@ -31,7 +31,6 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from IPython.display import Markdown
-from ipywidgets import FloatLogSlider, Image, VBox
 from scipy.stats import spearmanr
 from torch import nn
 
@@ -441,7 +440,7 @@ plan.table().round(4)
 
 # %% [markdown]
 # One network is an anecdote, and the directions moved by very small steps. So here are three networks with tanh and
-# three with ReLU, and a slider for the length of the first step: `step_size`, relative to the weights of the layer.
+# three with ReLU, and two lengths of the first step: `step_size`, relative to the weights of the layer.
 # A split is a second-order effect, a fresh neuron a first-order one. What will larger steps do to the splits?
 #
 # **Your prediction:** …
@@ -475,19 +474,13 @@ def who_wins(step_size):
 
 
 # %%
-slider = FloatLogSlider(0.03, min=-2.5, max=0, step=0.5, description="step size")
-picture = Image(value=who_wins(slider.value).png(), width=900)
-slider.observe(lambda moved: setattr(picture, "value", who_wins(moved.new).png()), "value")
-slider.continuous_update = False  # draw when you let go of it
-VBox([slider, picture])
+who_wins(0.03)
 
 # %% [markdown]
-# "3 fresh" are fresh neurons of unit 3. Here is the picture at another place of the slider, for readers of a page on which
-# nothing runs:
+# "3 fresh" are fresh neurons of unit 3. Now with steps ten times as long:
 
 # %%
-slider.value = 10**-0.5
-who_wins(slider.value)
+who_wins(10**-0.5)
 
 # %%
 counted = {size: [winners(m, size, i) for some in models.values() for i, m in enumerate(some)]
@@ -504,6 +497,34 @@ answer.""")
 # splits, but not for ever: a bend has a bottom, and the twins step over it. And the "tenth" for $o$ that we chose above
 # weighs fresh neurons against splits, too: whoever doubles it gets other counts. Read a sentence like "fresh neurons are
 # better than splits" with care.
+#
+# Play with one of these networks: candidates, first step, gate and budget are yours. On the right is what the chosen ones
+# promise, and what becomes of it. Can you find a setting that promises more than twice what it keeps?
+#
+# **Your prediction:** …
+
+# %%
+explorer = gl.explore.firefly(model, batch)
+explorer
+
+# %% [markdown]
+# From a cell, and for readers of a page on which nothing runs: first steps as long as the weights.
+
+# %%
+explorer.knobs["step_size"].value = 100
+explorer.figure
+
+# %% [markdown]
+# Over a whole run, the choice of the layer adds up. Here is where the neurons of vgg5 went on critters, as ten recorded
+# seeds had it, and what that costs. Compare Firefly with random growth, which has no opinion.
+
+# %%
+over_a_run = gl.explore.rate(network="vgg5", method="firefly")
+over_a_run
+
+# %%
+over_a_run.knobs["rate"].value = 50
+over_a_run.figure
 
 # %% [markdown]
 # ## Which reading tells the truth? · core
