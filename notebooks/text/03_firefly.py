@@ -499,7 +499,7 @@ answer.""")
 # better than splits" with care.
 #
 # Play with one of these networks: candidates, first step, gate and budget are yours. On the right is what the chosen ones
-# promise, and what becomes of it. Can you find a setting that promises more than twice what it keeps?
+# promise, and what becomes of it. Can you find a setting that promises much more than it keeps? Try without fresh ones.
 #
 # **Your prediction:** …
 
