@@ -156,7 +156,7 @@ class Shown:
         sleep(0.05)  # the picture is decoded
         return self.page.evaluate("seen.shown - seen.pressed")
 
-    def play(self, times=6):
+    def play(self, times=4):
         """Move every knob to and fro: {name: median milliseconds}."""
         found = {}
         for name, handle in self.knobs().items():
@@ -170,7 +170,7 @@ class Shown:
         handle = self.element.query_selector(".noUi-handle")
         handle.focus()
         value = handle.get_attribute("aria-valuenow")
-        for key in ["ArrowLeft"] * 15 + ["ArrowRight"] * 15:
+        for key in ["ArrowLeft"] * 10 + ["ArrowRight"] * 10:
             self.page.keyboard.press(key)
         began, waited = monotonic(), 0
         while waited < 1:  # until nothing has changed for a second

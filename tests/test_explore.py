@@ -35,7 +35,7 @@ def grid(explorer):
         yield from (start | {name: value} for value in values(knob))
     ends = [dict.fromkeys((values(knob)[0], values(knob)[-1])) for knob in explorer.knobs.values()]
     corners = list(itertools.product(*ends))
-    yield from (dict(zip(start, corner)) for corner in [*corners[:: -(-len(corners) // 16)], corners[-1]])
+    yield from (dict(zip(start, corner)) for corner in [*corners[:: -(-len(corners) // 8)], corners[-1]])
 
 
 # ------------------------------------------------------------------------------------------- the pure functions
@@ -205,6 +205,7 @@ def test_fireflys_numbers_are_those_of_propose_and_preview():
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     monkeypatch.setattr(live_run, "pictures", lambda seed: gl.load_data("critters", n=200, limit=100, seed=seed))
+    monkeypatch.setattr(live_run, "LIMIT", 300)
     lab = explore.growth_lab(tmp_path)
     yield lab
     lab.stop()

@@ -23,7 +23,7 @@ PENALTIES = {
     "|mean|": "absolute", "mean": "signed", "mean |cosine|": "mean_absolute", "mean square": "square",
     "energy": "energy", "log det": "logdet", "placebo": "random",
 }  # fmt: skip
-PICTURES = 200  # to measure with, and as many to estimate the statistics of batch norm
+PICTURES = 150  # to measure with, and as many to estimate the statistics of batch norm
 
 
 def k(model=None, plan=None, data=None, **start) -> Explorer:

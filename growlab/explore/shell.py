@@ -110,7 +110,7 @@ def panels(widths, size, left=0.06, right=0.99, gap=0.24, bottom=0.18, top=0.9):
 
 
 def frame(axes, title, x, across, up, xticks=None, yticks=None, names=None):
-    """Title (of what is shown upwards, with its unit), label, limits, and a few ticks, since each of them takes a millisecond."""
+    """Title (of what is shown upwards, with its unit), label, limits, and two to four ticks, since each of them takes its time."""
     axes.set_axisbelow(True), axes.grid(color="#DDDDDD", lw=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_label_coords(0.5, -0.36 / (axes.get_position().height * axes.figure.get_figheight()))  # inches
@@ -118,7 +118,7 @@ def frame(axes, title, x, across, up, xticks=None, yticks=None, names=None):
     axes.set_xlabel(x, fontsize=11)
     for axis, (low, high), ticks in ((axes.xaxis, across, xticks), (axes.yaxis, up, yticks)):
         if ticks is None:
-            ticks = [tick for tick in MaxNLocator(4, integer=high - low >= 4).tick_values(low, high) if low <= tick <= high]
+            ticks = [tick for tick in MaxNLocator(3, integer=high - low >= 4).tick_values(low, high) if low <= tick <= high]
         axis.set_ticks(ticks, names if axis is axes.xaxis else None)
     axes.set(xlim=across, ylim=up)
 
