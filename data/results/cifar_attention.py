@@ -86,7 +86,7 @@ if __name__ == "__main__":
             base, penalty = (np.array([measured[row["name"]][column] for row in rows]) for rows in arms)
             found = compare(penalty - base)
             interval = f"{found['low']:+.3f} to {found['high']:+.3f}".replace("-", "−") if len(seeds) > 1 else "one seed"
-            lines.append([method, what, len(seeds), *(f"{v:.3f}" for v in (base.mean(), penalty.mean())), f"{found['difference']:+.3f}", interval])
+            lines.append([method, what, len(seeds), *(f"{v:.3f}" for v in (base.mean(), penalty.mean())), f"{found['difference']:+.3f}".replace("-", "−"), interval])
         if 0 in seeds:
             shown += [of_arm[method][0], of_arm[f"{method}+penalty"][0]]
     figure, nets = panel(shown)

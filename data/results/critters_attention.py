@@ -9,7 +9,9 @@ Both arms of a seed share the initial weights, the order of the data, and the 1,
 
 The primary contrast, fixed beforehand: effective parts by part votes, random + penalty less random, shortcut 0.
 A line of the record is a run: interventions, then Grad-CAM for the true class on the pictures whose parts are all
-honest (means over pictures; ``chance``: masks of other pictures; ``road_centre``: of a spot in the middle), then its layers. ``attention/`` keeps some networks.
+honest (means over pictures; ``chance``: masks of other pictures; ``road_centre``: of a spot in the middle), then its
+layers. ``attention/`` keeps some networks, ``attention.png`` shows what Grad-CAM says of them. ``--measure`` trains nothing and
+measures what has finished. Notebook 06.
 """
 
 import json
@@ -21,7 +23,7 @@ import numpy as np
 import torch
 
 import growlab as gl
-from growlab import attention
+from growlab import attention, plots
 from growlab.evidence import state
 from growlab.records import write_atomically
 
@@ -76,6 +78,15 @@ def of_layer(model, unit, images):
     }
 
 
+def figure():
+    """Grad-CAM of two networks whose attention is known, and of two that were grown, on the same critters."""
+    files = {"reads the head": "head", "reads all": "all", "grown": "random", "grown\n+ penalty": "random+penalty"}
+    split = attention.changed(gl.load_data("critters"), 6, reliability=1)
+    images = split.normalise(split.images)
+    maps = {name: gl.heatmaps(gl.load(KEPT / f"{file}.pt"), images, split.labels).maps for name, file in files.items()}
+    return plots.heats(split.images, [split.classes[label] for label in split.labels], maps, split.masks)
+
+
 def rounded(value):
     if isinstance(value, dict):
         return {name: rounded(inner) for name, inner in value.items()}
@@ -102,4 +113,5 @@ if __name__ == "__main__":
     head = json.dumps({"what": "written by critters_attention.py, which says what the numbers are", "pictures": PICTURES})[:-1]
     body = ",\n".join(json.dumps(lines[name], separators=(",", ":")) for name in order)
     write_atomically(RECORD, (head + ',\n"runs": [\n' + body + "\n]}\n").encode())
+    (RECORD.parent / "attention.png").write_bytes(figure().png())
     print(len(order), "of", len(list(runs())), "runs are measured")
