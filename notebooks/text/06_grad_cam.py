@@ -33,7 +33,6 @@ import pandas as pd
 import torch
 from IPython import display
 from IPython.display import Markdown
-from ipywidgets import Dropdown, Image, IntSlider, VBox
 from scipy.stats import spearmanr
 
 import growlab as gl
@@ -551,7 +550,6 @@ Markdown(f"""Twelve pictures are few. In the record, over {len(roads)} networks 
 neurons, Grad-CAM has a ROAD of {told[0]}.
 Less that of a spot in the middle, which knows nothing: {told[1]}.""")
 
-
 # %% [markdown]
 # So what is hot matters more than what is cold: the maps are not noise. But the largest possible value is 0.5, and a spot
 # in the middle, without any network, does better. On pictures with the animal in the middle, "it points at what matters"
@@ -560,37 +558,20 @@ Less that of a spot in the middle, which knows nothing: {told[1]}.""")
 # %% [markdown]
 # ## Look around · core
 #
-# Pictures, layers and methods, for the two networks that you want to compare. Layer 6 has 16 × 16 places, layer 10 has 8 × 8,
-# layer 14 has 4 × 4. Try to guess, before you look at the label of a row, which one has the penalty.
+# One picture at a time, for all four networks: the parts, the heat with the animal's outline, and how hot each part is. Layer
+# 2 has 32 × 32 places, layer 6 has 16 × 16, layer 10 has 8 × 8, layer 14 has 4 × 4. Begin with the two whose attention you
+# know, and move the picture. On how many pictures would the map alone have told you which one reads the head?
 
 # %%
-def look(first, layer, method):
-    return heat_of(["grown", "grown + penalty"], slice(first, first + 6), layer, method)
-
-
-slider = IntSlider(0, min=0, max=60, step=6, description="pictures")
-layer = Dropdown(options=["6", "10", "14"], value="10", description="layer")
-method = Dropdown(options=["gradcam", "gradcam++", "layercam", "hirescam"], description="method")
-choices = (slider, layer, method)
-picture = Image(width=880)
-
-
-def redraw(_):
-    picture.value = look(*(choice.value for choice in choices)).png()
-
-
-redraw(None)
-for choice in choices:
-    choice.observe(redraw, "value")
-slider.continuous_update = False  # draw when you let go of it
-VBox([*choices, picture])
+explorer = gl.explore.looks(nets, data)
+explorer
 
 # %% [markdown]
-# The same picture at another place of the slider, for readers of a page on which nothing runs:
+# From a cell, and for readers of a page on which nothing runs: another picture, seen by the network that reads the head.
 
 # %%
-slider.value = 24
-look(slider.value, layer.value, method.value)
+explorer.knobs["picture"].value = 24
+explorer.figure
 
 # %% [markdown]
 # ## Does the penalty spread attention? · core
@@ -686,9 +667,9 @@ Markdown("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
 
 # %%
 apart = [line for line in photos["table"] if " to " in line[-1] and line[-1].count("+") != 1]
-Markdown(f"""Of the {len(photos["table"])} intervals, {len(apart) or "none"} leaves zero out. They are not
-corrected for being many, and they are wide: with so few seeds, a change of some hundredths could
-hide in them.""")
+count = len(photos["table"])
+Markdown(f"""Of the {count} intervals, {len(apart) or "none"} leaves zero out. They are not corrected for
+being many, and they are wide: with so few seeds, a change of some hundredths could hide in them.""")
 
 # %% [markdown]
 # Mind what the calibration has told you: area and entropy are weak rulers. They say how *spread* the heat is, and not whether
