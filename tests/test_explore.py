@@ -212,7 +212,7 @@ def lab(tmp_path, monkeypatch):
 
 
 def finish(lab):
-    lab.thread.join(60)
+    lab.thread.join(250)
     assert not lab.thread.is_alive()
 
 
