@@ -80,7 +80,7 @@ class Look:
         numbers |= {"mean_cosine": mu[k], "null_z": mu[k] / of_mean, "twin_angle": angles[k], "mean_before": mu[0], "angle_before": angles[0]}
         figure = draw(cosine_map(steps[layer][0]), cosine_map(steps[layer][k]), mu, angles, k, one, of_mean)
         names = {value: name for name, value in PENALTIES.items()}
-        figure.alt = told(numbers, k, dose, names[penalty], list(steps).index(layer) + 1)
+        figure.alt = told(numbers, k, dose, f"“{names[penalty]}” (Eq. 3 × {similarity:g}, Eq. 4 × {change:g})", list(steps).index(layer) + 1)
         return figure, numbers
 
     def consequences(self, filters):
@@ -149,15 +149,15 @@ def draw(before, after, mu, angles, k, one, of_mean):
     return figure
 
 
-def told(numbers, k, dose, penalty, layer):
+def told(numbers, k, dose, terms, layer):
     """What the setting shows, in words."""
     g = numbers
     where = "within what chance gives" if abs(g["null_z"]) <= 2 else f"{abs(g['null_z']):.1f} deviations away from chance"
     twins = "there are no twins in this layer" if math.isnan(g["twin_angle"]) else (
         f"the twins are {g['twin_angle']:.0f}° apart, before {g['angle_before']:.0f}°")
     return (
-        f"Layer {layer} after K = {k} steps, each {dose:g} % as long as the weights, under “{penalty}”. The mean cosine went from {g['mean_before']:+.3f} to "
-        f"{g['mean_cosine']:+.3f}, {where}; {twins}. The outputs drifted by {g['drift']:.0%} of their variance. Accuracy "
+        f"Layer {layer} after K = {k} steps, each {dose:g} % as long as the weights, under {terms}. The mean cosine went "
+        f"from {g['mean_before']:+.3f} to {g['mean_cosine']:+.3f}, {where}; {twins}. The outputs drifted by {g['drift']:.0%} of their variance. Accuracy "
         f"{g['accuracy_before']:.0%} before, {g['accuracy']:.0%} right after the steps, {g['accuracy_refreshed']:.0%} with new statistics "
         "of batch norm. Grey: one deviation by chance."
     )

@@ -66,7 +66,7 @@ class Look:
             "predicted": predicted, "actual": actual, "won": won,
         }  # fmt: skip
         figure = draw(plan, chosen.neurons, won, predicted, actual)
-        figure.alt = told(numbers)
+        figure.alt = told(numbers, f"{fresh} fresh ones per layer, a first step of {step_size:g} %, scores read at y = {gate:g}")
         return figure, numbers
 
 
@@ -95,11 +95,11 @@ def draw(plan, neurons, won, predicted, actual):
     return figure
 
 
-def told(n):
+def told(n, offered):
     """What the setting shows, in words."""
     layers = "; ".join(f"layer {i}: {splits} splits, {fresh} fresh" for i, (splits, fresh) in enumerate(n["won"].values(), 1))
     kept = f"{n['actual'] / n['predicted']:.0%} of the promise is kept" if n["actual"] < 0 else "the promise turns into harm"
     return (
-        f"{n['neurons']} neurons get in ({layers}). They promise to change the loss by {n['predicted']:+.3f} nat per picture, and really "
+        f"A split of each neuron, {offered}: {n['neurons']} neurons get in ({layers}). They promise to change the loss by {n['predicted']:+.3f} nat per picture, and really "
         f"change it by {n['actual']:+.3f}: {kept}."
     )

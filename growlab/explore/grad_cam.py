@@ -74,7 +74,7 @@ def show(models, data, picture, layer, method, model):
     true = [form == label for form in split.forms[picture].tolist()]
     figure = draw(split.images[picture], heat, masks, inside, by_part, true)
     says = split.classes[chances.argmax()]
-    figure.alt = told(numbers, f"{method} at layer {layer} of {model}", split.classes[label], says, sum(true))
+    figure.alt = told(numbers, f"Picture {picture}, {method} at layer {layer} of {model}", split.classes[label], says, sum(true))
     return figure, numbers
 
 

@@ -23,6 +23,10 @@ PAPER = (28_800, 325_000)  # parameters at first and in the end
 METHODS = {"random": "random", "splitting": "splitting", "firefly": "firefly", "equal shares": "shares"}
 BUDGETS = {"neurons": "neurons", "parameters": "parameters", "multiply-adds": "flops"}
 WHEN = {"all along": "whole run", "first 40 %": "early"}
+NAMES = {
+    "neurons": "neurons", "parameters": "parameters", "flops": "multiply-adds", "whole run": "all along", "early": "in the first 40 % of training",
+    "random": "at random", "splitting": "as splitting did", "firefly": "as Firefly did", "shares": "every layer its share",
+}  # fmt: skip
 
 
 def rate(**start) -> Explorer:
@@ -51,7 +55,8 @@ def show(rate, events, when, method, budget, network):
         "widths": stages[-1][1],
     }  # fmt: skip
     figure = draw(stages, epochs, network)
-    figure.alt = told(numbers, rate, len(stages) - 1, network)
+    how = f"{NAMES[budget]}, {NAMES[when]}, {NAMES[method]}"
+    figure.alt = told(numbers, f"{rate} % of its {how}", len(stages) - 1, network)
     return figure, numbers
 
 
@@ -158,7 +163,7 @@ def short(number):
     return f"{number / 1e6:g} M" if number >= 1e6 else f"{number / 1e3:g} k" if number >= 1e3 else f"{number:g}"
 
 
-def told(numbers, rate, events, network):
+def told(numbers, how, events, network):
     """What the setting shows, in words."""
     n = numbers
     times = "once" if events == 1 else f"{events} times" if events else "never"
@@ -166,7 +171,7 @@ def told(numbers, rate, events, network):
     if network == "vgg16":
         paper = f" The paper went from 0.0288 to 0.325 million (dashed): this ends at {n['parameters'] / PAPER[1]:.2f} times that."
     return (
-        f"Grown {times} by {rate} %: {n['neurons']:,} neurons, and from {n['first']:,} to {n['parameters']:,} parameters.{paper} Training costs "
+        f"Grown {times} by {how}: {n['neurons']:,} neurons, and from {n['first']:,} to {n['parameters']:,} parameters.{paper} Training costs "
         f"{n['cost_of_never']:.1f} times as many multiply-adds as if it had never grown, and {n['cost_of_large']:.0%} of what the final "
         f"size costs from the start. {n['multiply_adds'] / 1e6:,.1f} million for a picture in the end."
     )

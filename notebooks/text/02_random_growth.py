@@ -595,7 +595,7 @@ explorer.reset.click()
 for rate in (30, 35, 40):
     explorer.knobs["rate"].value = rate
     found = explorer.numbers
-    print(f"{rate} % of the neurons, four times: {found['parameters']:,} parameters, training costs "
+    print(f"{rate} % of the neurons four times: {found['parameters']:,} parameters, training costs "
           f"{found['cost_of_large']:.0%} of what the final size costs")  # fmt: skip
 
 
