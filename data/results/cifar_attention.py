@@ -94,6 +94,6 @@ if __name__ == "__main__":
     for arm, net in nets.items():
         gl.save(HERE / "attention" / f"cifar10-{arm}.pt", net, run={name: shown[0][name] for name in ("data", "limit", "seed", "epochs")})
     columns = ["growth", "what", "seeds", "without", "with the penalty", "difference", "95 % interval"]
-    record = {"alt": figure.alt, "columns": columns, "table": lines, "runs": measured}
+    record = {"alt": figure.alt, "limit": int(shown[0]["limit"]), "columns": columns, "table": lines, "runs": measured}
     write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
     print(*lines, sep="\n")
