@@ -670,9 +670,8 @@ Markdown("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
 # %%
 apart = [line for line in photos["table"] if " to " in line[-1] and line[-1].count("+") != 1]
 count = len(photos["table"])
-Markdown(f"""Of the {count} intervals, {len(apart) or "none"} leaves zero out. They are not
-corrected for being many, and they are wide: with so few seeds, a change of some hundredths could
-hide in them.""")
+Markdown(f"""Of the {count} intervals, {len(apart) or "none"} leaves zero out, and they are not even
+corrected for being many. A change of one or two hundredths could still hide in them.""")
 
 # %% [markdown]
 # Mind what the calibration has told you: area and entropy are weak rulers. They say how *spread* the heat is, and not whether
