@@ -79,7 +79,7 @@ def chromium():
 
 def run_all(page, address, seconds=400):
     """Open a notebook, run all cells, and return the errors in its outputs."""
-    page.goto(address)
+    page.goto(address, timeout=240_000)
     page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext?.isReady", timeout=240_000)
     page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", timeout=120_000)
     page.evaluate("void jupyterapp.commands.execute('notebook:run-all-cells').then(() => { window.done = true; })")
