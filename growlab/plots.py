@@ -307,7 +307,8 @@ def distributions(moments, band, edges):
             for seed in shares:
                 cell.stairs(seed, edges, color=color, ls=style, lw=0.6, alpha=0.5)
             cell.stairs(shares.mean(0), edges, color=color, ls=style, lw=2.2, label=name)
-        cell.set(title=title, xlabel="cosine of a pair", xlim=(-0.6, 1), xticks=(-0.5, 0, 0.5, 1))
+        lowest = min(edges[np.flatnonzero(np.sum(counts, 0))[0]] for arms in moments.values() for counts in arms.values())
+        cell.set(title=title, xlabel="cosine of a pair", xlim=(min(-0.6, lowest), 1), xticks=(-0.5, 0, 0.5, 1))
         cell.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes[0, 0].set_ylabel("share of all pairs")
     axes[0, -1].legend(loc="upper right", fontsize=11)
@@ -351,8 +352,8 @@ def differences(found, label, size=(9, 4), marks=None):
         axes.plot(np.mean(values), row - 0.18, "d", color=color, ms=9, mec="white")
     axes.set(yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.5), xlabel=label)
     axes.grid(False, axis="y")
-    listed = "; ".join(f"{name} {np.mean(values):+.2g}, from {low:+.2g} to {high:+.2g}" for name, (values, low, high) in found.items())
-    figure.alt = f"{label}: a marker for each seed, and below it the mean with its 95 % interval. {listed}."
+    listed = "; ".join(f"{name} {np.mean(values):+.2f}, from {low:+.2f} to {high:+.2f}" for name, (values, low, high) in found.items())
+    figure.alt = f"{label}: a marker for each seed, and above them their mean with its 95 % interval. {listed}.".replace(" -", " −")
     return figure
 
 

@@ -18,7 +18,11 @@ import nbformat
 
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
-KEPT = {"plots.growth(": FOLDER.parent / "data" / "results" / "first_growth.png"}  # in 00, for the README
+RESULTS = FOLDER.parent / "data" / "results"
+KEPT = {  # pictures for the README: {notebook: {call that draws it: file}}
+    "00_start_here": {"plots.growth(": RESULTS / "first_growth.png"},
+    "05_cifar_experiments": {"plots.differences(": RESULTS / "penalty.png"},
+}
 SAID = re.compile(r"(?<=To run all cells: )about \d+ (?:seconds|minutes?)")  # in a notebook
 ROW = r"(?m)^(\| {} \|.*\|)[^|]*\|$"  # of the table in the README: number, name, question, time
 METADATA = {
@@ -96,9 +100,8 @@ def main(arguments):
         notebook = clean(notebook)
         nbformat.validate(notebook)
         nbformat.write(notebook, path)
-        if path == FOLDER / "00_start_here.ipynb":
-            for call, picture in KEPT.items():
-                picture.write_bytes(first_picture(notebook, call))
+        for call, picture in KEPT.get(path.stem, {}).items():
+            picture.write_bytes(first_picture(notebook, call))
         twin_of(path).write_text(as_text(notebook))
         print(f"{path.name}: {seconds:.0f} s, {path.stat().st_size / 1000:.0f} kB")
 

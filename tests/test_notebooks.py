@@ -111,10 +111,11 @@ def test_at_least_five_cells_are_compared_with_what_is_stored(notebook):
 
 
 def test_the_pictures_of_the_readme_are_those_of_the_notebook():
-    notebook = nbformat.read(FOLDER / "00_start_here.ipynb", 4)
-    for call, picture in KEPT.items():
-        assert picture.read_bytes() == first_picture(notebook, call)
-        assert picture.stat().st_size <= 150_000
+    for stem, pictures in KEPT.items():
+        notebook = nbformat.read(FOLDER / f"{stem}.ipynb", 4)
+        for call, picture in pictures.items():
+            assert picture.read_bytes() == first_picture(notebook, call)
+            assert picture.stat().st_size <= 150_000 and f"results/{picture.name})" in (FOLDER.parent / "README.md").read_text()
 
 
 # ---------------------------------------------------------------------------------------------- the template

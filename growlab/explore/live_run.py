@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from ipywidgets import HTML, Button, FloatProgress, HBox, Layout
 
-from ..data import Data, load_data, random_stream
-from ..experiments import QUICK, Run, build
+from ..data import Data, load_data
+from ..execution import train_run
+from ..experiments import QUICK, Run
 from ..plots import BLACK, BLUE, LINES, RED
 from ..records import History, write_atomically
-from ..training import train
 from .random_growth import recorded
 from .shell import Explorer, choice, frame, legend, panels, slider
 
@@ -192,12 +192,7 @@ def run_of(method, k, rate, seed) -> Run:
 def live(run, data, each_epoch=None) -> History:
     """Train a run of ``critters``, here and now, as ``gl.execute`` would."""
     with torch.random.fork_rng():
-        torch.manual_seed(random_stream(run.seed, "initialisation").initial_seed())
-        model = build(run.model, run.width, len(data.classes), tuple(data.train.images.shape[1:]))
-    return train(
-        model, data, run.epochs, growth=run.growth(), seed=run.seed, lr=run.lr, augment=run.augment, weight_decay=run.weight_decay,
-        batch_size=run.batch_size, schedule=run.schedule, precision=run.precision, progress=False, each_epoch=each_epoch,
-    )  # fmt: skip
+        return train_run(run, data, each_epoch=each_epoch)[1]
 
 
 @lru_cache
