@@ -1125,4 +1125,4 @@ print("weights as before:", torch.equal(net[4].weight, grown[4].weight))
 #   [arXiv 1805.09298](https://arxiv.org/abs/1805.09298). The energy penalty.
 # - W. Kahan, *How Futile are Mindless Assessments of Roundoff in Floating-Point Computation?*, 2006. The angle by atan2.
 #
-# Previous: [03 · Firefly](03_firefly.ipynb). Next: notebook 05, CIFAR experiments.
+# Previous: [03 · Firefly](03_firefly.ipynb). Next: [05 · CIFAR experiments](05_cifar_experiments.ipynb).
