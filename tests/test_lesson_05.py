@@ -35,21 +35,17 @@ def test_the_interval_by_hand_is_that_of_summary():
         assert lesson.paired_interval(penalty, base) == pytest.approx((found["low"], found["high"]), abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["methods", "controls", "quick"])
+@pytest.mark.parametrize("name", ["methods", "controls"])
 def test_the_control_at_equal_compute_is_the_one_by_hand(name):
     arms = {run.arm: run for run in gl.grid(name, 1)}
-    for run in (arms["random"], gl.grid(name, 1, rate=0.5)[0]):
-        costs = multiply_adds_by_epoch(arms["random"])
-        if "scratch at equal compute" in arms:
-            assert arms["scratch at equal compute"].epochs == lesson.equal_compute(costs, 0)
+    assert arms["scratch at equal compute"].epochs == lesson.equal_compute(multiply_adds_by_epoch(arms["random"]), 0)
 
 
 def test_k_is_chosen_by_hand_as_summary_chooses_it():
     sweep = gl.results(RESULTS / "critters_sweeps.json", gl.grid("k", 3, **TINY))
     chosen = [arm for arm, _ in default_contrasts(sweep)[1] if "+k" in arm]
     for method, rows in sweep[sweep["k"] > 0].groupby("method", sort=False):
-        by_k = (rows.pivot(index="k", columns="seed", values=f"{kind}_accuracy") for kind in ("val", "test"))
-        validation, test = by_k
+        validation, test = (rows.pivot(index="k", columns="seed", values=f"{kind}_accuracy") for kind in ("val", "test"))
         index, reported = lesson.choose(torch.tensor(validation.values), torch.tensor(test.values))
         (k,) = (int(arm.partition("+k")[2]) for arm in chosen if arm.startswith(method))
         assert validation.loc[k].mean() == pytest.approx(validation.iloc[int(index)].mean())  # two may tie
