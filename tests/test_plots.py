@@ -47,6 +47,7 @@ def figures(split, runs):
         "distributions": plots.distributions({"now": {"a": np.ones((2, 4))}, "later": {"a": np.ones((2, 4))}}, 0.1, np.linspace(-1, 1, 5)),
         "heats": plots.heats(split.images[:7], ["a"] * 7, {"base": np.ones((7, 32, 32))}, split.masks[:7], alt="Seven pictures, and below each where its heat is."),
         "differences": plots.differences({"a": ([-1, 2, 1], -0.5, 1.5), "b": ([0, 1, 1], 0.2, 1)}, "points"),
+        "scatter": plots.scatter({"parameters": {name: ([100, 120], [50, 52]) for name in "abcdefg"}, "seconds": {"a": ([1, 2], [50, 52])}}, "test accuracy (%)"),
         "difference": plots.difference(np.zeros((2, 3, 4, 4)), np.eye(4) * np.arange(6).reshape(2, 3, 1, 1)),
     }
 
