@@ -368,6 +368,7 @@ def scatter(across, y, size=(10, 4.2)):
             cell.plot(xs, ys, marker, color=color, ms=5, alpha=0.35, **hollow)
             cell.plot(np.mean(xs), np.mean(ys), marker, color=color, ms=11, label=name, **hollow)
         cell.set(xlabel=x, xlim=(0, None))
+        cell.xaxis.set_major_locator(MaxNLocator(4))
         cell.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes[0, 0].set_ylabel(y)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
