@@ -1,5 +1,5 @@
 # make lab     the course in JupyterLab
-# make test    every test: the library and the notebooks; with GROWLAB_BROWSER=1 the knobs in a browser, too
+# make test    every test: the library, the notebooks, and their knobs in a browser
 # make times   how long each notebook takes; writes it into them and the README
 #
 # Both use .venv. It is made on first use, and brought up to date when pyproject.toml or constraints.txt changes.

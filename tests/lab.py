@@ -68,8 +68,6 @@ def jupyter(folder):
 @contextmanager
 def chromium():
     """A page 1200 pixels wide."""
-    if not os.environ.get("GROWLAB_BROWSER"):
-        pytest.skip("takes some minutes for each notebook: set GROWLAB_BROWSER=1 to run it")
     if CHROMIUM is None:
         pytest.skip("no chromium here: install it (Debian: apt install chromium fonts-dejavu-core)")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[test]'")

@@ -37,8 +37,8 @@ def k(model=None, plan=None, data=None, **start) -> Explorer:
     knobs = {
         "k": slider("K (steps)", range(STEPS + 1), 20),
         "dose": slider("step, % of ‖W‖", (0.25, 0.5, 1.0, 2.0, 4.0), 1.0, " %"),
-        "similarity": slider("strength of Eq. 3", (0.0, 0.5, 1.0, 2.0), 1.0),
-        "change": slider("strength of Eq. 4", (0.0, 0.5, 1.0, 10.0), 1.0),
+        "similarity": slider("factor of Eq. 3", (0.0, 0.5, 1.0, 2.0), 1.0),
+        "change": slider("factor of Eq. 4", (0.0, 0.5, 1.0, 10.0), 1.0),
         "penalty": choice("penalty", PENALTIES),
         "layer": choice("layer (neurons)", layers),
     }

@@ -226,7 +226,7 @@ def show(method, k, rate, seed, kept=()):
             numbers.setdefault("runs", []).append(accuracy[-1])
             told.append(f"{name_of(other)}: {accuracy[-1]:.0%} after epoch {len(accuracy)}, {history.epochs[-1]['parameters']:,} parameters")
     frame(axes[0], "validation accuracy", "epoch", (0.5, len(x) + 0.5), (0, 1), range(2, len(x) + 1, 2), (0, 0.25, 0.5, 0.75, 1))
-    legend(axes[0], loc="lower right")
+    legend(axes[0], loc="upper left")
     highest = max([20, *(row["widths"][unit] for _, history in kept for row in history.epochs for unit in row["widths"])])
     for cell, place in zip(axes[1:], (1, 2)):
         other, history = kept[-place] if len(kept) >= place else (None, None)

@@ -25,11 +25,13 @@ class Explorer(VBox):
         for name, value in start.items():
             knobs[name].value = value
         self._start, self._shown, self._still = self.settings, None, False
-        self.reset = Button(description="Reset", tooltip="all knobs as they were at the start")
+        self.reset = Button(description="Reset", tooltip="all knobs as they were at the start", layout=Layout(margin="2px 2px 2px 14px"))
         self.reset.on_click(lambda _: self._reset())
         self.reset.add_class("growlab-reset")
         self.caption, self.picture = HTML(), Image(layout=Layout(max_width="100%", min_width="560px"))
+        longest = max(len(knob.description) for knob in knobs.values())
         for name, knob in knobs.items():
+            knob.style.description_width = f"{8 + 7 * longest}px"  # the rest is for the slider and what it is at
             knob.add_class(f"growlab-{name.replace('_', '-')}")  # for tests in a browser
             knob.observe(lambda _: self._still or self.draw(), "value")
         above = HBox([*knobs.values(), self.reset], layout=Layout(flex_flow="row wrap", align_items="center"))
@@ -87,7 +89,7 @@ def choice(label, options: dict, start=None, at_once=True):
     start = next(iter(options.values())) if start is None else start
     return SelectionSlider(
         options=list(options.items()), value=start, description=label, continuous_update=at_once, tooltip=f"{label}: arrow keys",
-        style={"description_width": "140px"}, layout=Layout(width="370px", max_width="100%"),
+        layout=Layout(width="370px", max_width="100%"),
     )  # fmt: skip
 
 

@@ -395,7 +395,7 @@ def by_seed(table, setting, column="test_accuracy"):
 def draw(curves, x):
     told = [f"{name} {ys.mean(0).round(1).tolist()}" for name, (_, ys) in curves.items()]
     alt = f"Test accuracy against {x}, a thin line for each seed, means: {'; '.join(told)}."
-    return plots.curves(curves, x, "test accuracy (%)", size=(9, 3.6), alt=alt)
+    return plots.curves(curves, x, "test accuracy (%)", size=(9, 3.6), ylim=(0, 90), alt=alt)
 
 
 # %%
