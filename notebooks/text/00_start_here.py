@@ -17,7 +17,7 @@
 # ## Before you start
 #
 # - **You know** the basics of PyTorch: tensors, `nn.Module`, a training loop. The self-test below tells you more.
-# - **Time**: 45 minutes to work through. To run all cells: about 80 seconds on two CPU cores. You need no GPU.
+# - **Time**: 45 minutes to work through. To run all cells: about 40 seconds on two CPU cores. You need no GPU.
 # - **How to work**: each part asks you to *predict*, then you *run* a cell, then we *explain*. Double-click a cell with
 #   "Your prediction", write your guess, and only then run the next cell. A guess that turns out wrong teaches you most.
 # - **Exercises** check themselves. Replace the `...` of a stub and run its cell. `gl.hint("its-name")` gives a hint, a

@@ -20,7 +20,7 @@
 #
 # - **You know** what a unit and a plan are ([notebook 00](00_start_here.ipynb)), the chain rule, and that
 #   $v^\top A v$ is smallest along the eigenvector of the smallest eigenvalue.
-# - **Time**: 60 minutes to work through. To run all cells: about 60 seconds on two CPU cores. You need no GPU.
+# - **Time**: 60 minutes to work through. To run all cells: about 30 seconds on two CPU cores. You need no GPU.
 # - **Exercises** are cells that end in `gl.check`. Put your code in place of the dots and run the cell.
 #   `gl.hint("name")` helps, a step further at each call; `gl.solution("name")` shows the code. You may go on without
 #   solving them: the notebook then uses the course's own functions.

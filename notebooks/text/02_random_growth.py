@@ -20,7 +20,7 @@
 #
 # - **You know** what units, plans and fresh neurons are ([notebook 00](00_start_here.ipynb)), and how a copy keeps
 #   the function ([notebook 01](01_neuron_splitting.ipynb)).
-# - **Time**: 45 minutes to work through. To run all cells: about 40 seconds on two CPU cores. You need no GPU.
+# - **Time**: 45 minutes to work through. To run all cells: about 20 seconds on two CPU cores. You need no GPU.
 # - **How to work**: *predict*, *run*, then read the explanation. An exercise has a cell with dots in it. Replace them
 #   and run the cell: it says whether you are right. Unsolved exercises stop nothing.
 

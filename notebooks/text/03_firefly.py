@@ -19,7 +19,7 @@
 #
 # - **You know** [notebook 01](01_neuron_splitting.ipynb): twins, halved outgoing weights, and why a split is a
 #   second-order effect. And [notebook 02](02_random_growth.ipynb): fresh neurons, plans and budgets.
-# - **Time**: 45 minutes to work through. To run all cells: about 40 seconds on two CPU cores. You need no GPU.
+# - **Time**: 45 minutes to work through. To run all cells: about 20 seconds on two CPU cores. You need no GPU.
 # - **Exercises**: replace the `...` of a stub and run its cell. `gl.hint("its-name")` gives a hint, a step further at
 #   each call, and `gl.solution("its-name")` shows a solution. Unsolved, everything below still runs.
 

@@ -21,7 +21,7 @@
 # - **You know** how a network grows ([00](00_start_here.ipynb)), why a copy learns nothing
 #   ([01](01_neuron_splitting.ipynb)), and how Firefly chooses new neurons ([03](03_firefly.ipynb)).
 # - **Time**: 60 minutes for the core sections, 30 more for the extra ones.
-#   To run all cells: about 60 seconds on two CPU cores. You need no GPU.
+#   To run all cells: about 30 seconds on two CPU cores. You need no GPU.
 # - **Exercises**: write your answer in place of the dots. `gl.hint("cosine-map")` helps, a step further at each call, and
 #   `gl.solution("cosine-map")` shows a solution. Everything runs on if you skip them.
 

@@ -20,7 +20,7 @@
 # - **You know** three ways to grow ([01](01_neuron_splitting.ipynb), [02](02_random_growth.ipynb), [03](03_firefly.ipynb))
 #   and the penalty with its K steps ([04](04_cosine_map.ipynb)). Of statistics: mean, standard deviation, standard error.
 # - **Time**: 60 minutes for the core sections, 20 more for the extra ones.
-#   To run all cells: about 40 seconds on two CPU cores. You need no GPU; only the paper's full tables do, at the end.
+#   To run all cells: about 20 seconds on two CPU cores. You need no GPU; only the paper's full tables do, at the end.
 # - **Exercises**: write your answer in place of the dots. `gl.hint("paired-interval")` helps, a step further at each call,
 #   and `gl.solution("paired-interval")` shows a solution. Everything runs on if you skip them.
 

@@ -21,7 +21,7 @@
 # - **You know** critters, their five parts and how often a part lies ([00](00_start_here.ipynb)), the penalty and its K
 #   steps ([04](04_cosine_map.ipynb)), and why we compare seed by seed ([05](05_cifar_experiments.ipynb)).
 # - **Time**: 45 minutes for the core sections, 15 more for the extra ones.
-#   To run all cells: about 40 seconds on two CPU cores. You need no GPU.
+#   To run all cells: about 20 seconds on two CPU cores. You need no GPU.
 # - **Exercises**: write your answer in place of the dots. `gl.hint("six-lines")` helps, a step further at each call, and
 #   `gl.solution("six-lines")` shows a solution. Everything runs on if you skip them.
 
@@ -231,8 +231,8 @@ plots.curves(lines, "parts hidden", "accuracy", ylim=(0, 1), size=(8, 3.6),
 base, penalty = (f"{means[arm][2]:.1%}" for arm in ("random", "random+penalty"))
 costs = -100 * means["random"].diff()
 Markdown(f"""With two parts hidden the means are {base}, and {penalty} with the penalty. Every part
-that goes costs accuracy, {costs.min():.0f} to {costs.max():.0f} points. The best vote loses less with the
-first parts, since the others still outvote a liar.""")
+that goes costs accuracy, {costs.min():.0f} to {costs.max():.0f} points. The best vote loses
+less with the first parts, since the others still outvote a liar.""")
 
 # %% [markdown]
 # ## Does it live on the background? · core
