@@ -164,6 +164,7 @@ class Shown:
             at_start = handle.evaluate("e => e.ariaValueNow === e.ariaValueMin")
             keys = ("ArrowLeft", "ArrowRight")
             found[name] = statistics.median(self.move(handle, keys[(i + at_start) % 2]) for i in range(times))
+        assert self.page.evaluate("seen.pictures")  # not by every knob: the growth lab's seed is only told
         return found
 
     def drag(self, milliseconds):
