@@ -211,7 +211,7 @@ def difference(expected, got):
         image = cell.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
         cell.set(xticks=[], yticks=[], title=title)
     figure.colorbar(image, ax=axes)
-    figure.alt = f"Expected, got and their difference as maps; the largest difference is {np.nanmax(np.abs(got - expected)):.2g}."
+    figure.alt = f"Expected, got and their difference as maps; the largest difference is {np.nanmax(np.abs(got - expected), initial=0):.2g}."
     return figure
 
 

@@ -18,6 +18,20 @@ def by_pairs(weight):
     return result
 
 
+def into_single_precision(weight):
+    rows = weight.flatten(1)
+    result = torch.zeros(len(rows), len(rows))  # float32: torch's default
+    result[:] = F.cosine_similarity(rows[:, None], rows[None], dim=2)
+    return result
+
+
+def with_numpy(weight):
+    rows = weight.flatten(1).numpy()
+    lengths = (rows**2).sum(1, keepdims=True) ** 0.5
+    rows = rows / lengths.clip(1e-30)
+    return rows @ rows.T
+
+
 def through_columns(weight):
     w = weight.reshape(weight.shape[0], -1)
     w = w / torch.linalg.norm(w, dim=0)
@@ -197,8 +211,17 @@ def two_forgotten_before_atan2(a, b):
     return torch.atan2((unit_a - unit_b).norm(dim=1), (unit_a + unit_b).norm(dim=1))
 
 
+def hats_forgotten(a, b):
+    d, s = a - b, a + b
+    return 2 * torch.atan2(d.square().sum(1).sqrt(), s.square().sum(1).sqrt())
+
+
+def nearly_twins():
+    return torch.tensor([[1, 0.001, 0], [1, 0, 0], [0, 0, 1], [0, 0, -1]])
+
+
 RIGHT = {
-    "cosine-map": [by_pairs],
+    "cosine-map": [by_pairs, into_single_precision, with_numpy],
     "mean-in-one-vector": [in_a_loop],
     "fool-the-mean": [nine_in_space, two_families_at_an_angle],
     "push": [by_autograd, each_filter_alone],
@@ -216,7 +239,7 @@ WRONG = {
     ],
     "fool-the-mean": [
         (orthogonal, "Right angles"), (pairs_of_opposites, "must be n, not 0"), (all_twice, "too long"), (all_equal, "too long"),
-        (zeros_instead_of_opposites, "none of them zero"),
+        (zeros_instead_of_opposites, "none of them zero"), (nearly_twins, "Not every filter has a twin"),
     ],
     "push": [
         (projection_forgotten, "a part along the filter"), (two_forgotten, "half of the gradient"),
@@ -225,5 +248,6 @@ WRONG = {
     "see-the-angle": [
         (by_arccosine, "cannot see twins"), (in_degrees, "in radians"), (cosine_distance, "no angle"),
         (distance_of_the_tips, "along the circle"), (two_forgotten_before_atan2, "half of the angle"),
+        (hats_forgotten, "unit vectors of both first"),
     ],
 }  # fmt: skip

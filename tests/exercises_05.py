@@ -232,6 +232,20 @@ def epochs_cut_off(costs, extra):
     return math.floor((sum(costs) + extra) / costs[-1])
 
 
+def interval_of_what_is_lost(penalty, base):
+    return stats.ttest_rel(base, penalty).confidence_interval()
+
+
+def best_in_percent(k):
+    gain, chance = best_by_integration(k)
+    return gain, 100 * chance
+
+
+def choose_along_the_seeds(validation, test):
+    best = int(np.argmax(validation.numpy().mean(axis=0)))
+    return best, float(test[best].mean())
+
+
 RIGHT = {
     "paired-interval": [interval_of_scipy, interval_of_the_library, interval_from_a_table],
     "best-of-thirty": [best_by_simulation, best_by_integration, best_by_blom],
@@ -246,15 +260,18 @@ WRONG = {
         (interval_with_z, "a spread that is known"), (interval_by_drawing_again, "percentile bootstrap"),
         (interval_by_bootstrap, "percentile bootstrap"), (interval_with_numpys_std, "divides by n."),
         (interval_of_ninety_percent, "5 % on each side"), (interval_without_root, "single differences"),
+        (interval_of_what_is_lost, "penalty less base"),
     ],
     "best-of-thirty": [
         (best_by_root, "error of a mean"), (best_by_significance, "one run in forty"), (best_by_extremes, "k without end"),
         (best_without_effect, "one run against one"), (best_of_coins, "a fresh run each"),
+        (best_in_percent, "no percent"),
     ],
     "choose-honestly": [
         (choose_by_test, "You chose by the test"), (choose_without_test, "validation accuracy of the winner"),
         (choose_for_each_seed, "another K for each seed"), (choose_for_each_seed_and_vote, "another K for each seed"),
         (choose_the_best_runs, "once for every seed"), (choose_by_one_run, "One lucky run"),
+        (choose_along_the_seeds, "averaged over the K"),
     ],
     "seeds-needed": [
         (seeds_by_z, "if sd were known"), (seeds_without_square, "Square all of"), (seeds_with_half_a_square, "but not sd / effect"),

@@ -187,12 +187,49 @@ def auc_as_distance(larger, smaller):
     return larger[larger == larger].mean() - smaller[smaller == smaller].mean()
 
 
+def hide_with_numpy(image, mask, order):
+    hidden = image.numpy().copy()
+    hidden[:, mask.numpy()] = image.numpy()[:, mask.numpy()][:, order.numpy()]
+    return hidden
+
+
+def hide_by_three_draws(image, mask, order):
+    hidden = image.clone()
+    for channel in hidden:
+        channel[mask] = channel[mask][torch.randperm(int(mask.sum()))]
+    return hidden
+
+
+def votes_in_single_precision(before, after, labels, donors):
+    return votes_in_a_loop(before, after, labels, donors).float()
+
+
+def votes_that_are_left(before, after, labels, donors):
+    own, other = (after.gather(2, rows.expand(len(after), -1)[..., None])[..., 0] for rows in (labels, donors))
+    return (own - other).T
+
+
+def energy_as_a_list(maps, masks):
+    return [float((heat * mask).sum() / heat.sum()) for heat, mask in zip(maps, masks)]
+
+
+def auc_in_single_precision(larger, smaller):
+    larger, smaller = larger[larger == larger], smaller[smaller == smaller]
+    table = torch.zeros(len(larger), len(smaller))
+    table[larger[:, None] > smaller], table[larger[:, None] == smaller] = 1, 0.5
+    return table.mean()
+
+
+def auc_of_zeros(larger, smaller):
+    return auc_in_a_loop(larger.nan_to_num(0), smaller.nan_to_num(0))
+
+
 RIGHT = {
-    "hide-a-part": [hide_by_places, hide_by_scatter],
-    "who-votes": [votes_in_a_loop, votes_by_gather],
+    "hide-a-part": [hide_by_places, hide_by_scatter, hide_with_numpy],
+    "who-votes": [votes_in_a_loop, votes_by_gather, votes_in_single_precision],
     "six-lines": [cam],
-    "energy-inside": [energy_in_a_loop, energy_by_einsum],
-    "is-the-ruler-straight": [auc_in_a_loop, auc_by_ranks],
+    "energy-inside": [energy_in_a_loop, energy_by_einsum, energy_as_a_list],
+    "is-the-ruler-straight": [auc_in_a_loop, auc_by_ranks, auc_in_single_precision],
 }
 
 WRONG = {
@@ -201,12 +238,14 @@ WRONG = {
         (hide_in_grey, "One flat colour is a new cue"),
         (hide_the_rest, "changed what is around the part"),
         (hide_colour_by_colour, "three numbers that belong together"),
+        (hide_by_three_draws, "three numbers that belong together"),
     ],
     "who-votes": [
         (votes_of_the_true_class, "Take its lead over the donor"),
         (votes_as_gain_of_the_true_class, "sign is turned around"),
         (votes_as_accuracy, "sees only votes that change the winner"),
         (votes_of_parts, "A row for each picture"),
+        (votes_that_are_left, "the lead after the swap"),
     ],
     "six-lines": [
         (cam_of_softmax, "slope of the probability"),
@@ -225,6 +264,7 @@ WRONG = {
         (auc_side_by_side, "Compare each with all"),
         (auc_without_halves, "A tie counts one half"),
         (auc_with_nan, "Leave it out first"),
+        (auc_of_zeros, "not 0 either"),
         (auc_as_distance, "Count pairs"),
     ],
 }

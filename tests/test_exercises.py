@@ -166,6 +166,9 @@ def test_answers_are_equal_up_to_rounding_whatever_they_are_made_of():
         assert not equal(got, 2.0)
     assert not any(equal(got, [1.0, 2.0]) for got in (torch.tensor(1.0), 1.0, None, [1.0]))
     assert equal(float("nan"), float("nan")) and not equal([1, 2], [1, 2, 3]) and not equal(1 + 1e-6, 1.0)
+    third = torch.tensor([1 / 3], dtype=torch.float64)
+    assert equal(third.float(), third) and not equal(third.float() + 1e-4, third) and not equal(third + 1e-6, third)
+    assert not equal(third.float(), third.float() + 1e-6)  # float32 was expected: to its last digits
 
 
 def test_predictions_are_kept_and_shown_beside_the_measurement(own_folder):

@@ -144,7 +144,10 @@ def progress() -> pd.DataFrame:
 
 
 def equal(got, expected, relative=1e-8, absolute=1e-10) -> bool:
-    """Whether two answers are the same up to rounding in float64: numbers, tensors, arrays, models, or lists and dicts of them."""
+    """Whether two answers are the same up to rounding: numbers, tensors, arrays, models, or lists and dicts of them.
+
+    Rounding in float64; in float32, if that is what was got where float64 was expected.
+    """
     if isinstance(expected, dict):
         return isinstance(got, dict) and got.keys() == expected.keys() and all(equal(got[k], expected[k]) for k in expected)
     if isinstance(expected, (list, tuple)):
@@ -157,6 +160,8 @@ def equal(got, expected, relative=1e-8, absolute=1e-10) -> bool:
         return isinstance(got, torch.nn.Module) and equal(got.state_dict(), expected.state_dict())
     if isinstance(expected, str) or expected is None:
         return got == expected
+    if "float32" in str(getattr(got, "dtype", "")) and "float32" not in str(getattr(expected, "dtype", "")):
+        relative, absolute = max(relative, 1e-5), max(absolute, 1e-6)
     try:
         got, expected = _array(got), _array(expected)
     except (TypeError, ValueError, RuntimeError):
@@ -202,14 +207,13 @@ def _examine(exercise, answer) -> Note:
         if exercise.same:
             expected = _call(exercise.solution, copy.deepcopy(arguments))
             if not exercise.same(got, expected):
-                return _wrong(exercise, _diagnosis(exercise, function), arguments, got, expected)
-        for holds in exercise.properties:
-            try:
-                complaint = holds(function, *copy.deepcopy(arguments))
-            except Exception as error:  # the property calls it in other ways
-                return _raised(exercise, function, error, arguments)
-            if complaint:
-                return _wrong(exercise, complaint, arguments, got)
+                return _wrong(exercise, _diagnosis(exercise, function, arguments), arguments, got, expected)
+        try:
+            complaint = _complaint(exercise, function, arguments)
+        except Exception as error:  # a property calls it in other ways
+            return _raised(exercise, function, error, arguments)
+        if complaint:
+            return _wrong(exercise, complaint, arguments, got)
     return Note(True, f"{exercise.id}: right" + (f", on all {count} cases" if count > 1 else ""))
 
 
@@ -220,8 +224,20 @@ def _call(function, arguments):
         return function(*arguments)
 
 
-def _diagnosis(exercise, function) -> str:
-    """The hint of the mistake that gives the same as the answer wherever both give anything."""
+def _complaint(exercise, function, arguments) -> str | None:
+    """What the first property that does not hold says. Properties see tensors in float64, however the answer is made."""
+
+    def in_double(*given):
+        got = function(*given)
+        if isinstance(got, np.ndarray) or isinstance(got, torch.Tensor) and got.dtype == torch.float32:
+            got = torch.as_tensor(got, dtype=torch.float64)
+        return got
+
+    return next(filter(None, (holds(in_double, *copy.deepcopy(arguments)) for holds in exercise.properties)), None)
+
+
+def _diagnosis(exercise, function, arguments) -> str:
+    """The hint of the mistake that gives the same as the answer wherever both give anything; else, a property's complaint."""
     for words, mistake in exercise.mistakes.items():
         agree = []
         for arguments in itertools.islice(exercise.cases(), 20):
@@ -235,14 +251,17 @@ def _diagnosis(exercise, function) -> str:
                 agree.append(got is None)
         if all(agree):
             return words
-    return ""
+    try:
+        return _complaint(exercise, function, arguments) or ""
+    except Exception:  # a wrong answer may have any form
+        return ""
 
 
 def _raised(exercise, function, error, arguments):
     line = traceback.extract_tb(error.__traceback__)[-1]
     where = f" (line {line.lineno} of {line.name}: {line.line})" if line.line else ""
     told = f"Your function raised {type(error).__name__}: {error}{where}"
-    return _wrong(exercise, " ".join(filter(None, [told, exercise.same and _diagnosis(exercise, function)])), arguments)
+    return _wrong(exercise, " ".join(filter(None, [told, exercise.same and _diagnosis(exercise, function, arguments)])), arguments)
 
 
 def _wrong(exercise, words, arguments, got=..., expected=...) -> Note:
@@ -262,10 +281,10 @@ def _show(value):
         shape = tuple(value.shape)
         if value.ndim == 0:
             return f"{value.item():.6g}"
-        full = np.array2string(_array(value), precision=4, suppress_small=True, separator=", ").replace("\n", "")
+        full = np.array2string(np.asarray(value.detach() if isinstance(value, torch.Tensor) else value), precision=4, suppress_small=True, separator=", ").replace("\n", "")
         return f"shape {shape}" + (f": {full}" if 0 < np.prod(shape) <= 12 else "")
     if isinstance(value, float):
-        return f"{value:.6g}"
+        return f"{0.0 if abs(value) < 1e-12 else value:.6g}"
     if isinstance(value, (list, tuple)) and len(value) <= 8:
         return f"[{', '.join(map(_show, value))}]"
     text = repr(value)

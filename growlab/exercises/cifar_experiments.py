@@ -109,6 +109,7 @@ PAIRED_INTERVAL = Exercise(
         "A percentile bootstrap draws again what it has seen, and that is little: at n = 5 it holds the truth in 84 %. Use t.": bootstrap,
         "Your standard deviation divides by n. The mean was fitted to the same differences: divide by n − 1 (numpy: ddof=1).": divided_by_n,
         "5 % on each side leave 90 %. For 95 %, leave 2.5 % on each: t.ppf(0.975, n - 1).": five_on_each_side,
+        "The sign is turned around: it is penalty less base.": lambda penalty, base: paired_interval(base, penalty),
         "That is where single differences lie. The mean of n of them is surer: divide the standard deviation by √n.": of_single_differences,
     },
     properties=(holds_the_truth,), same=same_interval,
@@ -151,6 +152,7 @@ BEST_OF_THIRTY = Exercise(
         "1.96 is where one run in forty lies, whatever k is. The best of more runs is better.": lambda k: (1.96, ANY),
         "√(2 ln k) is right for k without end. For 30 it says 2.6, where a simulation says 2.04.": lambda k: (math.sqrt(2 * math.log(k)), ANY),
         "Fifty-fifty is one run against one. Here the best of k plays: of k + 1 runs that are alike, who is the best?": lambda k: (ANY, 0.5),
+        "A chance is a share, from 0 to 1: no percent.": lambda k: (ANY, 100 * k / (k + 1)),
         "1 − ½ᵏ is for k games against a fresh run each. All k meet the same run: if it is good, all lose.": lambda k: (ANY, 1 - 0.5**k),
     },
     properties=(agrees_with_a_simulation,), same=same_gain,
@@ -213,6 +215,11 @@ def best_of_each_seed(validation, test):
     return ANY, test.amax(0).mean()
 
 
+def mean_over_k(validation, test):
+    index = validation.mean(0).argmax()
+    return index, test[index].mean()
+
+
 def best_single_run(validation, test):
     index = validation.amax(1).argmax()
     return index, test[index].mean()
@@ -232,6 +239,7 @@ CHOOSE_HONESTLY = Exercise(
         "You chose another K for each seed, by one run each. That is mostly noise, and no K to recommend: average over the seeds first.":
             one_for_each_seed,
         "For each seed you took the best test accuracy. That is the best of many tries, once for every seed.": best_of_each_seed,
+        "You averaged over the K. A row is a K and a column a seed: mean(1) is the mean over the seeds.": mean_over_k,
         "One lucky run chose. Compare the means over the seeds, not the best runs.": best_single_run,
     },
     properties=(other_rows_do_not_matter, finds_what_is_there_and_nothing_else), same=same_choice,

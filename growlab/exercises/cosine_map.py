@@ -170,7 +170,7 @@ def fools(answer):
     if rows.dim() != 2 or len(rows) < 4 or not rows.any(1).all():
         return FEW
     rows = F.normalize(rows, dim=1)
-    if ((rows @ rows.T).fill_diagonal_(0).abs().amax(1) < 1 - 1e-6).any():
+    if ((rows @ rows.T).fill_diagonal_(0).abs().amax(1) < 1 - 1e-12).any():  # in degrees: 8e-5
         return NO_TWINS
     squared, n = rows.sum(0).square().sum().item(), len(rows)
     if abs(squared - n) > 1e-5 * n:
@@ -213,7 +213,7 @@ def directions():
 
 
 def turns_only(answer, weight):
-    if (answer(weight) * weight).sum(1).abs().max() > 1e-9:
+    if (answer(weight) * weight).sum(1).abs().max() > 1e-5:
         return "Longer filters have the same cosines, so no filter is pushed along itself."
 
 
@@ -303,6 +303,10 @@ def half(a, b):
     return see_the_angle(a, b) / 2
 
 
+def of_filters_as_they_are(a, b):
+    return 2 * torch.atan2((a - b).norm(dim=1), (a + b).norm(dim=1))
+
+
 SEE_THE_ANGLE = Exercise(
     "see-the-angle", see_the_angle, pairs,
     hints=(
@@ -316,6 +320,8 @@ SEE_THE_ANGLE = Exercise(
         "1 − cosine is no angle: for small angles it is t²/2.": one_minus_cosine,
         "This is the straight way between the tips of the unit vectors. The angle is the way along the circle.": chord,
         "This is half of the angle.": half,
+        "Make unit vectors of both first. Of filters of other lengths, the difference tells more about lengths than about the angle.":
+            of_filters_as_they_are,
     },
     properties=(with_the_opposite_half_a_turn,),
     same=as_close,

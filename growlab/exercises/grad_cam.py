@@ -29,6 +29,16 @@ def leaves_the_rest(answer, image, mask, order):
         return "Pixels outside the mask have changed."
 
 
+TORN = "A pixel is three numbers that belong together: one order for all three colours."
+
+
+def keeps_pixels_whole(answer, image, mask, order):
+    before, after = (picture[:, mask].T.tolist() for picture in (image, answer(image, mask, order)))
+    by_colour = [sorted(row[channel] for row in before) == sorted(row[channel] for row in after) for channel in range(3)]
+    if all(by_colour) and sorted(before) != sorted(after):
+        return TORN
+
+
 def black(image, mask, order):
     return image.masked_fill(mask, 0)
 
@@ -61,9 +71,9 @@ HIDE_A_PART = Exercise(
         "Black pixels are a new cue: a network can see where the part was. Shuffle the part's own pixels.": black,
         "One flat colour is a new cue as well: no other place of the animal is so smooth. Shuffle instead.": mean_colour,
         "You changed what is around the part and left the part: the mask is True where it is.": everywhere_else,
-        "A pixel is three numbers that belong together: one order for all three colours.": colours_apart,
+        TORN: colours_apart,
     },
-    properties=(leaves_the_rest,),
+    properties=(leaves_the_rest, keeps_pixels_whole),
 )  # fmt: skip
 
 
@@ -104,6 +114,11 @@ def lost_accuracy(before, after, labels, donors):
     return ((before.argmax(1) == labels).double() - (after.argmax(2) == labels).double()).T
 
 
+def lead_after(before, after, labels, donors):
+    each = torch.arange(len(labels))
+    return (after[:, each, labels] - after[:, each, donors]).T
+
+
 def a_row_for_each_part(before, after, labels, donors):
     return who_votes(before, after, labels, donors).T
 
@@ -120,6 +135,7 @@ WHO_VOTES = Exercise(
         "The true class's logit alone does not tell whose form won: all logits may fall together. Take its lead over the donor.": true_class_alone,
         "The sign is turned around: a part that counts makes the lead fall, so before less after.": wrong_way_round,
         "Lost accuracy sees only votes that change the winner. In a network that counts five votes no single one does.": lost_accuracy,
+        "This is the lead after the swap. How far has it fallen? The lead before less the lead after.": lead_after,
         "A row for each picture, please, and a column for each part: (N, parts).": a_row_for_each_part,
     },
     properties=(sees_the_part_that_is_read,),
@@ -238,7 +254,7 @@ def maps_and_masks():
 
 def is_a_share(answer, maps, masks):
     maps = maps[maps.sum((1, 2)) > 0][:1]
-    full, even = (torch.as_tensor(answer(given, masks[:1])) for given in (maps * masks[:1], torch.ones_like(maps)))
+    full, even = (torch.as_tensor(answer(given, masks[:1])).double() for given in (maps * masks[:1], torch.ones_like(maps)))
     if not torch.allclose(full, torch.ones_like(full)):
         return "If all heat is inside, the energy is 1."
     if not torch.allclose(even, masks[:1].double().mean((1, 2))):
@@ -291,13 +307,13 @@ def two_groups():
     yield torch.tensor([2.0, 3.0]).double(), torch.tensor([1.0, 1.0]).double()
     yield torch.tensor([1.0, 1.0]).double(), torch.tensor([1.0, 0.0]).double()
     yield torch.tensor([0.0, 2.0, 5.0]).double(), torch.tensor([1.0, 4.0, 4.5]).double()
-    yield torch.tensor([3.0, nan, 0.5]).double(), torch.tensor([nan, 1.0, 2.0]).double()
+    yield torch.tensor([3.0, nan, 1.5]).double(), torch.tensor([nan, 1.0, 2.0]).double()
     for seed in range(3):
         yield normal(6, seed=seed) + 1, normal(6, seed=seed + 20)
 
 
 def turns_around(answer, larger, smaller):
-    if abs(float(answer(larger, smaller)) + float(answer(smaller, larger)) - 1) > 1e-9:
+    if abs(float(answer(larger, smaller)) + float(answer(smaller, larger)) - 1) > 1e-6:
         return "With the groups exchanged it must be 1 less what it was: a tie counts one half on both sides."
 
 
@@ -312,6 +328,10 @@ def without_ties(larger, smaller):
 
 def empty_loses(larger, smaller):
     return ((larger[:, None] > smaller).double() + (larger[:, None] == smaller).double() / 2).mean()
+
+
+def nan_as_zero(larger, smaller):
+    return area_under_curve(larger.nan_to_num(0), smaller.nan_to_num(0))
 
 
 def difference_of_means(larger, smaller):
@@ -329,6 +349,7 @@ IS_THE_RULER_STRAIGHT = Exercise(
         "You compared the first with the first, the second with the second. Compare each with all.": in_pairs,
         "A tie counts one half. Otherwise a ruler that always says 3 gets 0 instead of one half.": without_ties,
         "NaN is larger than nothing and smaller than nothing, so it always loses. Leave it out first.": empty_loses,
+        "NaN is no number, and not 0 either: an empty map has measured nothing. Leave it out.": nan_as_zero,
         "A difference of means has the unit of the ruler, so rulers could not be compared. Count pairs.": difference_of_means,
     },
     properties=(turns_around,),
