@@ -183,7 +183,7 @@ def summary(table: pd.DataFrame, contrasts: list | None = None, margin: float = 
 
     In percentage points of test accuracy: ``difference`` (mean), ``low`` and ``high`` (95 % paired t interval),
     ``differences`` (each of them). ``p`` (paired t test), ``p_holm``, ``p_equal`` (two one-sided tests: within
-    ±``margin``?) and the ``verdict`` at 5 %. Then the means of both arms. ``paper_seconds`` are of another machine and
+    ±``margin``? not corrected for being many) and the ``verdict`` at 5 %. Then the means of both arms. ``paper_seconds`` are of another machine and
     of 250 epochs; the check marks of the paper's table 3 are lost, its rows taken in the order of its text. Its
     accuracies are not in our source.
     """
@@ -221,14 +221,15 @@ def _contrast(group, arms, against, margin):
 def compare(differences, margin: float = 0.3) -> dict:
     """One difference for each seed: their mean, its 95 % t interval and p, and p for not being within ±``margin``.
 
-    NaN where there is nothing to judge by: fewer than two seeds, or all differences alike but not zero.
+    NaN where there is nothing to judge by: fewer than two seeds, or all differences alike. If all are zero, nothing has
+    changed in these seeds, p is 1, and what another would do is not known: ``p_equal`` is NaN.
     """
     n = len(differences)
     mean = float(np.mean(differences)) if n else math.nan
     error = float(np.std(differences, ddof=1)) / math.sqrt(n) if n > 1 else 0.0
     found = {"seeds": n, "difference": mean, **dict.fromkeys(("low", "high", "p", "p_equal"), math.nan)}
     if n > 1 and not np.any(differences):  # nothing has changed, to the bit
-        found |= {"low": 0.0, "high": 0.0, "p": 1.0, "p_equal": 0.0}
+        found |= {"low": 0.0, "high": 0.0, "p": 1.0}
     elif n > 1 and error > 1e-9 * abs(mean):
         half = float(stats.t.ppf(0.975, n - 1)) * error
         p, p_equal = stats.t.sf(np.array([abs(mean), margin - abs(mean)]) / error, n - 1).tolist()  # the larger of two

@@ -178,6 +178,7 @@ ASSAYED = {  # schedules
     "the paper's in 5 epochs": PAPERS | {"every": 1, "epochs": 5},
     "the paper's in 5 epochs, lr 0.002": PAPERS | {"every": 1, "epochs": 5, "lr": 0.002},
 }  # fmt: skip
+AS_FAR = 0.028  # as the penalty's steps really move SMALL after random growth, measured: they turn about where the mean is zero
 FIREFLY_STEP = 0.06  # how long the splits are that Firefly builds on SMALL, where filters are 0.8 long
 
 
@@ -206,8 +207,8 @@ def pairs(base, methods=METHODS_OF_THE_PAPER):
 
 
 def placebos(run):
-    yield treated(run, "placebo", penalty="random")  # as far, in random directions
-    yield treated(run, "labels", penalty_strength=0, change_strength=0, target="labels")  # as far, by cross-entropy
+    yield treated(run, "placebo", penalty="random")  # steps of the same length, straight on in a random direction
+    yield treated(run, "labels", penalty_strength=0, change_strength=0, target="labels")  # of the same length, by cross-entropy
     yield treated(run, "refresh", k=1, penalty_strength=0, change_strength=0, refresh=True)  # new statistics alone
 
 
@@ -234,7 +235,8 @@ def ablation(base):
 def methods(base):
     never, _, scratch, _, equal_compute = without_growth(base)
     placebo, labels, _ = placebos(grown(base, "random"))
-    yield from (never, scratch, equal_compute, *pairs(base, K), placebo, labels)
+    as_far = replace(placebo, movement=AS_FAR, arm="random+short placebo")
+    yield from (never, scratch, equal_compute, *pairs(base, K), placebo, as_far, labels)
 
 
 def controls(base):

@@ -116,7 +116,7 @@ print("copied and halved: the same function?", torch.allclose(net(rows, columns)
 # A copy alone says everything twice. If parent and copy each keep half of the outgoing weight, the next layer hears
 # what it heard before. In the literature this is **Net2Wider** (Chen et al. 2016).
 #
-# **Exercise `split-copy` (●●).** Write it for a whole layer. `parents` lists a neuron for each new one, and a neuron may
+# **Exercise ●● `split-copy`.** Write it for a whole layer. `parents` lists a neuron for each new one, and a neuron may
 # be listed more than once. New neurons come last. All members of a family, a parent and its copies, get equal shares of
 # its outgoing weights.
 
@@ -189,7 +189,7 @@ gl.predict("a twin's incoming gradient, as a share of its parent's", measured=sh
 # The chain rule says why. Error flows back to the incoming weights *through* the outgoing weight, and that is now $1/m$
 # of what it was. The outgoing weight's own gradient is the error times what the neuron says, and both are as before.
 #
-# **Exercise `same-function-other-training` (●●●).** Suppose that incoming and outgoing weights may have different learning
+# **Exercise ●●● `same-function-other-training`.** Suppose that incoming and outgoing weights may have different learning
 # rates. By which factors must you multiply them, so that $m$ copies train exactly as the one neuron did? Think of what
 # the next layer hears: the *sum* of the family.
 
@@ -298,7 +298,7 @@ curves(
 # their changes add up in this order, and what they do to each other is $O(\varepsilon^4)$. So one ranking of all neurons
 # makes sense (Liu, Wu and Wang 2019).
 #
-# **Exercise `splitting-matrix` (●●).** One neuron with tanh behind batch norm: `x` is (N, D), its inputs; `z` (N,) is what
+# **Exercise ●● `splitting-matrix`.** One neuron with tanh behind batch norm: `x` is (N, D), its inputs; `z` (N,) is what
 # tanh sees; `slope` is $a$; `g` (N,) is the gradient of the *mean* loss for tanh's output. Return $S$. You need $\tanh''$.
 
 # %%
@@ -332,7 +332,7 @@ print("shape", tuple(by_hand.shape), " equal:", torch.allclose(by_hand, by_autog
 # %% [markdown]
 # ## Which way should the twins part? · core
 #
-# **Exercise `best-direction` (●).** Among all $v$ of length one, which makes $v^\top S v$ smallest?
+# **Exercise ● `best-direction`.** Among all $v$ of length one, which makes $v^\top S v$ smallest?
 
 # %%
 def my_direction(matrix):
@@ -535,7 +535,7 @@ explorer.figure
 # By theory, the output moves by $O(\varepsilon^2)$, and the *error* of the predicted loss is $O(\varepsilon^4)$.
 # A power law $\varepsilon^k$ is a line of slope $k$ if both axes are logarithmic.
 #
-# **Exercise `slope-two` (●●).** One tanh neuron `w` (D,), inputs `x` (N, D), a direction `v`, and some `steps`. Split the
+# **Exercise ●● `slope-two`.** One tanh neuron `w` (D,), inputs `x` (N, D), a direction `v`, and some `steps`. Split the
 # neuron by $\pm$ each step along $v$, and take the mean absolute change of what it says (twins together, half each).
 # Return the slope of log(change) against log(step). What slope do you expect? And if only one twin moved?
 

@@ -89,7 +89,7 @@ plots.workflow(layer, maps, parents)
 # The cosine of two neurons is the inner product $\hat w_i \cdot \hat w_j$. All of them at once are one matrix product,
 # Eq. 1: $S = \hat W \hat W^\top$.
 #
-# **Exercise `cosine-map`** ● Make the map of filters `weight`, of shape (n, D) or (n, C, h, w). A filter of zeros has no
+# **Exercise ● `cosine-map`.** Make the map of filters `weight`, of shape (n, D) or (n, C, h, w). A filter of zeros has no
 # direction: its row and column are zeros.
 
 # %%
@@ -149,7 +149,7 @@ print(f"growlab's function: {gl.mean_cosine(weight):.6f}")
 #
 # So you need no map at all: one sum of n rows, $O(nD)$ instead of $O(n^2 D)$.
 #
-# **Exercise `mean-in-one-vector`** ● Compute μ this way, for filters (n, D). Mind filters of zeros, and a layer with a
+# **Exercise ● `mean-in-one-vector`.** Compute μ this way, for filters (n, D). Mind filters of zeros, and a layer with a
 # single neuron: it has no pairs, and its μ is 0.
 
 # %%
@@ -195,7 +195,7 @@ pd.Series({name: value.item() for name, value in readings(weight).items()}).roun
 #
 # **Your prediction:** …
 #
-# **Exercise `fool-the-mean`** ●●● Build at least four filters (any D) with $\mu = 0$, in which *every* filter has an exact
+# **Exercise ●●● `fool-the-mean`.** Build at least four filters (any D) with $\mu = 0$, in which *every* filter has an exact
 # twin, or an exact opposite. Take pen and paper first.
 
 # %%
@@ -233,7 +233,7 @@ print({name: round(value.item(), 3) for name, value in readings(fooled).items()}
 # $$\frac{\partial \mu}{\partial w_i} = \frac{2}{n(n-1)\,\|w_i\|}\,
 # \big(I - \hat w_i \hat w_i^\top\big) \sum_{j \ne i} \hat w_j .$$
 #
-# **Exercise `push`** ●● Write this for all filters (n, D) at once. No filter is zero here.
+# **Exercise ●● `push`.** Write this for all filters (n, D) at once. No filter is zero here.
 
 # %%
 def push(weight):
@@ -254,8 +254,9 @@ apart = F.cosine_similarity(push(weight)[4], push(weight)[11], dim=0)
 print(f"cosine of the pushes on the twins: {apart:.1f}")
 
 # %% [markdown]
-# The last line is the important one. Every filter is pushed away from *the same vector*, the resultant of the others. Twins
-# stand at nearly the same place, so they are pushed the same way. **The mean moves them together, not apart.**
+# The last line is the important one. Every filter is pushed away from *the same vector*, the resultant $R$ of all: whether
+# the filter itself is in the sum makes no difference, since what lies along it drops out. Twins stand at nearly the same
+# place, so they are pushed the same way. **The mean moves them together, not apart.**
 
 # %% [markdown]
 # ## How large is small? · core
@@ -330,22 +331,22 @@ pd.DataFrame(rows)
 inside = sum(abs(layer["null_z"]) < 2 for layer in trained.values())
 Markdown(f"""The mean cosine of each layer, and in brackets how many null deviations that is.
 After training, {inside} of {len(trained)} layers lie within two deviations: their mean is what
-chance gives, and there is nothing for Eq. 3 to repair. The copies lift it: each pair of twins
-adds a cosine near 1.""")
+chance gives, and there is nothing for Eq. 3 to repair. Copies lift it where they come: each
+pair of twins adds a cosine near 1.""")
 
 
 # %% [markdown]
 # ## Do twins part? · core
 #
 # Copies are what the method is made for. So measure *them*: the angle between twins. It may be tiny, and the obvious ruler,
-# the arccosine, cannot read tiny angles: the cosine of $10^{-9}$ is 1 for a computer. Use
+# the arccosine, cannot read tiny angles: the cosine of an angle of $10^{-9}$ is 1 for a computer. Use
 #
 # $$\theta = 2\,\mathrm{atan2}\big(\|\hat a - \hat b\|,\ \|\hat a + \hat b\|\big) .$$
 #
 # Why this is the angle: the two vectors in the formula are at a right angle, and have lengths $2\sin(\theta/2)$ and
 # $2\cos(\theta/2)$.
 #
-# **Exercise `see-the-angle`** ●● The angles in radians between the rows of `a` and of `b`, both (m, D).
+# **Exercise ●● `see-the-angle`.** The angles in radians between the rows of `a` and of `b`, both (m, D).
 
 # %%
 def see_the_angle(a, b):
@@ -395,8 +396,8 @@ kinds = {"|μ| (the paper)": "absolute", "mean square": "square", "random (place
          "energy": "energy", "log det": "logdet"}  # fmt: skip
 traces = {name: [steps(seed, kind) for seed in range(5)]
           for name, kind in kinds.items()}  # fmt: skip
-start = math.degrees(traces["energy"][0]["twin_angle"][0])
-Markdown(f"The twins start {start:.0f}° apart. Random filters are at 90°, more or less.")
+start = math.degrees(sum(trace["twin_angle"][0] for trace in traces["energy"]) / 5)
+Markdown(f"The twins start {start:.1f}° apart. Random filters are at 90°, more or less.")
 
 # %% [markdown]
 # `energy` and `log det` are two penalties from other papers; you will meet them in an extra section below. After all 30
@@ -507,9 +508,9 @@ loss is {rest:.0f}. The standard error of one accuracy, on {len(critters.val)} p
 2 points; but all curves use the same network and the same pictures.""")
 
 # %% [markdown]
-# What $|\mu|$ costs is almost all staleness. It pushes all filters along one common direction, so the means of all channels
-# shift together, and batch norm subtracts the wrong numbers. The filters themselves are as good as before. The other
-# penalties also change what the filters look for, and a part of the loss remains.
+# What $|\mu|$ costs is mostly staleness. It pushes all filters along one common direction, so the means of all channels
+# shift together, and batch norm subtracts the wrong numbers. The other penalties also change what the filters
+# look for, and a larger part of the loss remains.
 #
 # So: **re-estimate before you judge.** Otherwise you blame the wrong thing. (Training itself uses the statistics of each batch,
 # and repairs the running ones by the way.)
@@ -545,7 +546,8 @@ explorer.figure
 
 # %% [markdown]
 # The pairs gather around zero, and the twins have begun to part. The words below the picture say what became of the function:
-# how far the outputs drifted, and the accuracy before the steps, right after them, and with new statistics.
+# how far the outputs drifted, and the accuracy before the steps, right after them, and with new statistics. (On
+# 150 pictures, so that a move is quick: the standard error is 4 points.)
 
 # %% [markdown]
 # ## Eq. 4: keep the sum · core
@@ -756,8 +758,7 @@ pd.DataFrame(rows).T
 # %% [markdown]
 # The mean square penalty makes the filters of layer 2 less alike than random ones. The accuracies do not care: the differences
 # between the rows are no larger than those between seeds within a row. One easy task and four seeds prove nothing, but they
-# warn you: *less alike* is not the same as *better*. Whether it helps a growing network is the question of notebook 05,
-# with this arm as one of its controls.
+# warn you: *less alike* is not the same as *better*. Whether it helps a growing network is the question of notebook 05.
 
 # %% [markdown]
 # ## How far apart can they be? · extra

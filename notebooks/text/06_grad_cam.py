@@ -210,8 +210,8 @@ def gains(value, method, shortcut=0.0):
 # %% [markdown]
 # ## Hide more and more · core
 #
-# The second measure: hide one part, two, up to all five. A network that needs few parts loses little at first, if it is
-# lucky with *which*. The best possible vote is drawn as well. At which number of hidden parts will the grown networks be
+# The second measure: hide one part, two, up to all five. A network that needs few parts loses little at first, as long as
+# *its* parts are not among the hidden ones. The best possible vote is drawn as well. At which number of hidden parts will the grown networks be
 # down to half of their accuracy?
 #
 # **Your prediction:** …
@@ -468,8 +468,8 @@ failed = [f"{name} {own[name]:.2f}" for name in measures if own[name] < 0.9]
 gone = ", ".join(f"{name} {other[name]:.2f}" for name in passed)
 ones, alls = straight["readers of one"], straight["readers of all"]
 Markdown(f"""Over {ones} readers of one part and {alls} readers of all, {" and ".join(passed)}
-have passed. Failed have {", ".join(failed)}. With the masks of other
-pictures, those that passed still have {gone}.""")
+have passed. These have failed: {", ".join(failed)}. With the
+masks of other pictures, those that passed still have {gone}.""")
 
 # %% [markdown]
 # The last sentence is a warning. On the wrong masks an honest measure of *parts* should be a coin. These are far better,
@@ -579,8 +579,8 @@ explorer.figure
 #
 # Now the answer. **One** contrast was fixed before any run: effective parts by part votes, random growth with the penalty
 # less without it, no shortcut, ten seeds. All others are secondary, and their p values are corrected for being many
-# (Holm). In points where it says %. At shortcuts of 0.9 and 1 no form is read at all, so there the only question is the
-# background.
+# (Holm). Where the table says %, differences are in points. At shortcuts of 0.9 and 1 almost no form is read
+# any more, so there the only question is the background.
 #
 # How many effective parts more or less will the penalty give, in the mean?
 
@@ -676,7 +676,7 @@ Markdown("\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines))
 apart = [line for line in photos["table"] if " to " in line[-1] and line[-1].count("+") != 1]
 count = len(photos["table"])
 Markdown(f"""Of the {count} intervals, {len(apart) or "none"} leaves zero out, and they are not even
-corrected for being many. A change of one or two hundredths could still hide in them.""")
+corrected for being many. Changes of up to four hundredths of the area could still hide in them.""")
 
 # %% [markdown]
 # Mind what the calibration has told you: area and entropy are weak rulers. They say how *spread* the heat is, and not whether
