@@ -404,10 +404,10 @@ for k in (1, 6, 30):
 
 # %%
 spread = accuracy["random"].std()
-within = (both["random+penalty"] - both["random"]).std() / 2**0.5  # what a seed does to both is gone
+within = (both["random+penalty"] - both["random"]).std() / 2**0.5  # without what seeds share
 gain, same_seed = (best_of(30)[0] * deviation for deviation in (spread, within))
-Markdown(f"""From nothing, the best of thirty gains **{gain:.1f} points** with the spread of our seeds,
-if every K has a seed of its own, and still **{same_seed:.1f} points** if all share one seed.""")
+Markdown(f"""From nothing, the best of thirty gains **{gain:.1f} points** with the spread of our
+seeds, if every K has a seed of its own, and still **{same_seed:.1f} points** if all share one.""")
 
 # %% [markdown]
 # Here is a sweep over K, on small critters, for the three methods and three seeds. For every K all steps together are 10 %
