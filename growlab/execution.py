@@ -214,9 +214,6 @@ def _train(run, place, source, root, device, each_epoch):
     with threads(run.threads), torch.random.fork_rng():
         data = _pictures(source, root, device, run.limit, run.seed, tuple(run.drawing.items()))
         model, history = train_run(run, data, folder=place, each_epoch=each_epoch)
-    picture, classes = tuple(data.train.images.shape[1:]), len(data.classes)
-    used = [multiply_adds(run.model, tuple(row["widths"].values()), classes, picture) for row in history.epochs]
-    history.result |= {"multiply_adds": used[-1], "compute": 3 * len(data.train) * sum(used)}
     history.save(place / "record.json")
     save(place / "weights.pt", model)
     (place / "checkpoint.pt").unlink(missing_ok=True)  # the last step
@@ -224,12 +221,15 @@ def _train(run, place, source, root, device, each_epoch):
 
 def train_run(run, data, **how):
     """Initialise the network of a run and train it on ``data``, here and now; (model, History). ``how`` goes to ``train``."""
+    classes, picture = len(data.classes), tuple(data.train.images.shape[1:])
     torch.manual_seed(random_stream(run.seed, "initialisation").initial_seed())
-    model = build(run.model, run.width, len(data.classes), tuple(data.train.images.shape[1:]))
+    model = build(run.model, run.width, classes, picture)
     history = train(
         model, data, run.epochs, growth=run.growth(), seed=run.seed, lr=run.lr, weight_decay=run.weight_decay,
         augment=run.augment, batch_size=run.batch_size, schedule=run.schedule, precision=run.precision, progress=False, **how,
     )  # fmt: skip
+    used = [multiply_adds(run.model, tuple(row["widths"].values()), classes, picture) for row in history.epochs]
+    history.result |= {"multiply_adds": used[-1], "compute": 3 * len(data.train) * sum(used)}
     return model, history
 
 

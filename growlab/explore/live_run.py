@@ -1,12 +1,15 @@
 """``growth_lab``: train one network live and see it beside the recorded seeds. Notebook 05.
 
-The run is one of ``gl.grid``'s kind, in a thread, so that the page stays alive; it asks before each batch whether to go on.
-Random numbers that other cells draw while it runs are its own: it sets the seed of PyTorch at each epoch.
+The run is one of ``gl.grid``'s kind, in a process of its own: Stop works at once, the page stays alive, and other cells
+neither meet its random numbers nor the tracing of its network, which torch.fx does by patching ``nn.Module``.
 """
 
+import html
+import multiprocessing
+import signal
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,11 +17,12 @@ import numpy as np
 import torch
 from ipywidgets import HTML, Button, FloatProgress, HBox, Layout
 
-from ..data import Data, load_data
+from ..data import load_data
 from ..execution import train_run
-from ..experiments import QUICK, Run
+from ..experiments import QUICK, K, Run
 from ..plots import BLACK, BLUE, LINES, RED
 from ..records import History, write_atomically
+from ..training import threads
 from .random_growth import recorded
 from .shell import Explorer, choice, frame, legend, panels, slider
 
@@ -43,10 +47,11 @@ def growth_lab(folder="runs/lab", **start) -> "GrowthLab":
 
 
 class GrowthLab(Explorer):
-    """An explorer that trains; ``kept`` are the last two runs, each a pair (Run, History)."""
+    """An explorer that trains; ``kept`` are the last two runs, each a pair [Run, History]."""
 
     def __init__(self, folder, knobs, **start):
-        self.folder, self.kept, self.thread, self._drawing, self._over = Path(folder), [], None, threading.Lock(), None
+        self.folder, self.kept, self.process, self.thread = Path(folder), [], None, None
+        self._drawing, self._turn = threading.Lock(), threading.Lock()  # _turn: to end a run, which only one may
         super().__init__(lambda **settings: show(**settings, kept=tuple(self.kept)), knobs, **start)
         self.start_button, self.stop_button, self.save_button = (
             Button(description=name, tooltip=tip, disabled=name != "Start")
@@ -67,132 +72,116 @@ class GrowthLab(Explorer):
         with self._drawing:  # the thread draws as well
             super().draw()
 
+    def tell(self, words):
+        self.status.value = html.escape(words)
+
     def start(self):
-        """Train with the present setting, in a thread."""
+        """Train with the present setting, in a process that a thread listens to."""
         self.stop()
-        run, self._over = run_of(**self.settings), threading.Event()
-        self.kept = [*self.kept[-1:], (run, History({}, {}))]
+        run = run_of(**self.settings)
+        listen, speak = multiprocessing.Pipe(duplex=False)
+        self.kept = [*[pair for pair in self.kept if pair[1].epochs][-1:], [run, History({}, {})]]
         self.start_button.disabled, self.stop_button.disabled, self.save_button.disabled = True, False, True
-        self.status.value, self.bar.value = "loading", 0
-        self.thread = threading.Thread(target=self._train, args=(run, self._over), daemon=True)
+        self.bar.value = 0
+        self.tell("starting")
+        self.process = multiprocessing.get_context("spawn").Process(target=_train, args=(run, speak), daemon=True)
+        self.process.start()
+        speak.close()  # so that the other end hears if the process dies
+        self.thread = threading.Thread(target=self._listen, args=(self.process, listen, self.kept[-1]), daemon=True)
         self.thread.start()
 
     def stop(self):
-        """At once: the thread ends before its next batch, and nobody waits for it."""
-        if self._over and not self._over.is_set():
-            self._end(self._over, f"stopped after epoch {len(self.kept[-1][1].epochs)} of {self.kept[-1][0].epochs}")
+        """At once."""
+        if self.process:
+            run, history = self.kept[-1]
+            self._end(self.process, f"stopped after epoch {len(history.epochs)} of {run.epochs}")
 
     def wait(self):
         """Until the run has ended, for cells that go on with it."""
-        self.thread.join()
-
-    def _end(self, over, words, finished=False):
-        over.set()
-        self.status.value, self.save_button.disabled = words, not finished
-        self.start_button.disabled, self.stop_button.disabled = False, True
+        if self.thread:
+            self.thread.join()
 
     def save(self):
-        """Keep the last run as ``gl.execute`` would, for ``gl.results``."""
-        run, history = self.kept[-1]
+        """Keep the last run, if it is finished, as ``gl.execute`` would, for ``gl.results``."""
+        run, history = self.kept[-1] if self.kept else (None, History({}, {}))
+        if not history.result:
+            return self.tell("not saved: only a run that has finished can be")
         place = self.folder / run.name
         try:
             place.mkdir(parents=True, exist_ok=True)
             write_atomically(place / "run.json", run.to_json().encode())
             history.save(place / "record.json")
-            self.status.value = f'saved; gl.results("{self.folder}") shows it'
+            self.tell(f'saved; gl.results("{self.folder}") shows it')
         except OSError as error:
-            self.status.value = f"not saved: {error}"
+            self.tell(f"not saved: {error}")
 
-    def _train(self, run, over):
-        began, seen, told = time.monotonic(), 0, 0.0
+    def _end(self, process, words, finished=False):
+        with self._turn:
+            if self.process is not process:
+                return  # it has ended already, and its last words are said
+            self.process = None
+        process.kill()
+        self.tell(words)
+        self.save_button.disabled, self.start_button.disabled, self.stop_button.disabled = not finished, False, True
 
-        def before_each_batch(total):
-            nonlocal seen, told
-            seconds = time.monotonic() - began
-            if over.is_set():
-                raise _Stopped
-            if seconds > LIMIT:
-                raise _Stopped(f"{LIMIT} seconds are over after epoch {len(self.kept[-1][1].epochs)} of {run.epochs}")
-            seen += 1
-            if seconds - told > 0.3:
-                told, self.bar.value = seconds, min(seen / total, 1)
-                left = min(seconds * max(total / seen - 1, 0), LIMIT - seconds)
-                self.status.value = f"{left:.0f} s left"
-
-        def each_epoch(history):
-            if not over.is_set():
-                self.kept[-1] = run, history
+    def _listen(self, process, pipe, pair):
+        """What the process sends: None when it begins, the history after each epoch, at last one with a result or words."""
+        run, began = pair[0], None
+        while self.process is process:
+            said = None
+            if pipe.poll(0.2):
+                try:
+                    said = pipe.recv()
+                except EOFError:
+                    return self._end(process, "the process that trains has died")
+                began = began or time.monotonic()
+            if isinstance(said, str):
+                return self._end(process, f"this setting cannot be trained: {said}")
+            seconds, done = time.monotonic() - began if began else 0, len(pair[1].epochs)
+            if isinstance(said, History) and self.process is process:
+                pair[1], done = said, len(said.epochs)
+                self.bar.value = done / run.epochs
+            if done and self.process is process:
+                self.tell(f"{max(min(seconds * (run.epochs / done - 1), LIMIT - seconds), 0):.0f} s left")
+            if said is not None:
                 self.draw()
-
-        try:
-            data = _Watched(pictures(run.seed), before_each_batch, run)
-            began = time.monotonic()
-            live(run, data, each_epoch)
-            ending = "finished"
-        except _Stopped as stopped:
-            ending = str(stopped)
-        except Exception as error:
-            ending = f"this setting cannot be trained: {error}"
-        if not over.is_set():
-            self.bar.value = 1 if ending == "finished" else self.bar.value
-            self._end(over, ending, ending == "finished")
+            if pair[1].result:
+                return self._end(process, "finished", finished=True)
+            if seconds > LIMIT:
+                return self._end(process, f"{LIMIT} seconds are over after epoch {done} of {run.epochs}")
 
     def _reset(self):
         self.stop()
-        self.kept, self.bar.value, self.status.value, self.save_button.disabled = [], 0, "ready", True
+        self.kept, self.bar.value, self.save_button.disabled = [], 0, True
+        self.tell("ready")
         super()._reset()
 
 
-class _Stopped(Exception):
-    pass
-
-
-@dataclass
-class _Watched:
-    """Data that ask before each batch whether to go on."""
-
-    data: Data
-    ask: object
-    run: Run
-
-    def __getattr__(self, name):
-        return getattr(self.data, name)
-
-    def batches(self, *given, **how):
-        return _Asking(self.data.batches(*given, **how), self.ask, self.run.epochs)
-
-
-@dataclass
-class _Asking:
-    batches: object
-    ask: object
-    epochs: int
-
-    def __len__(self):
-        return len(self.batches)
-
-    def __iter__(self):
-        for batch in self.batches:
-            self.ask(len(self.batches) * self.epochs)
-            yield batch
-
-
-@lru_cache(2)
-def pictures(seed):
-    return load_data(QUICK.data, limit=QUICK.limit, seed=seed, **QUICK.drawing)
-
-
-def run_of(method, k, rate, seed) -> Run:
-    """The run of a setting: as those of the record, but for the setting."""
-    if method == "never":
-        return replace(QUICK, seed=seed, arm="never")
-    return replace(QUICK, seed=seed, method=method, rate=rate / 100, k=k, arm=method + "+penalty" * (k > 0))
+def _train(run, pipe):
+    """In a process of its own."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Jupyter's interrupt is for the cells
+    try:
+        data = load_data(run.data, limit=run.limit, seed=run.seed, **run.drawing)
+        pipe.send(None)
+        pipe.send(live(run, data, lambda history: pipe.send(replace(history, result={}))))  # a result comes last
+    except BrokenPipeError:  # nobody listens any more
+        pass
+    except Exception as error:
+        pipe.send(f"{error}")
 
 
 def live(run, data, each_epoch=None) -> History:
-    """Train a run of ``critters``, here and now, as ``gl.execute`` would."""
-    with torch.random.fork_rng():
+    """Train a run of ``critters`` on its ``data``, as ``gl.execute`` would; nothing is kept."""
+    with threads(run.threads), torch.random.fork_rng():
         return train_run(run, data, each_epoch=each_epoch)[1]
+
+
+def run_of(method, k, rate, seed) -> Run:
+    """The run of a setting: as those of the record, but for the setting, which its label tells."""
+    if method == "never":
+        return replace(QUICK, seed=seed, arm="never")
+    at_rate = f" {rate} %" if rate / 100 != QUICK.rate else ""
+    return replace(QUICK, seed=seed, method=method, rate=rate / 100, k=k, arm=f"{method}{at_rate}" + f"+k{k}" * (k > 0))
 
 
 @lru_cache
@@ -212,7 +201,8 @@ def name_of(run):
 def show(method, k, rate, seed, kept=()):
     """The pure function behind ``growth_lab``: the recorded seeds of a setting's arm, and up to two runs, (Run, History)."""
     run = run_of(method, k, rate, seed)
-    recorded_runs = band(run.arm)
+    penalised = run.method and run.k > 0
+    recorded_runs = band(f"{method}+penalty" if penalised else method)
     numbers = {"seeds": len(recorded_runs), "recorded_mean": recorded_runs[:, -1].mean(), "recorded_sd": recorded_runs[:, -1].std(ddof=1)}
     figure, axes = panels((4.6, 2.6, 2.6), (10.4, 3.2), left=0.05)
     x = np.arange(1, recorded_runs.shape[1] + 1)
@@ -239,8 +229,8 @@ def show(method, k, rate, seed, kept=()):
         if history and history.epochs:
             legend(cell, loc="upper left")
     figure.alt = (
-        f"Grey: the validation accuracy of {len(recorded_runs)} recorded seeds of “{run.arm}” on critters, from the worst to the best"
-        f"{' of them, at a growth rate of 35 %' if run.method else ''}; in the end {numbers['recorded_mean']:.0%} on average, with a standard deviation of {100 * numbers['recorded_sd']:.1f} points. "
+        f"Grey: the validation accuracy of {len(recorded_runs)} recorded seeds of “{method}”{f' with K = {K[method]}' if penalised else ''} on critters, "
+        f"from the worst to the best{' of them, at a growth rate of 35 %' if run.method else ''}; in the end {numbers['recorded_mean']:.0%} on average, with a standard deviation of {100 * numbers['recorded_sd']:.1f} points. "
         + ("; ".join(told) if told else "No run yet") + f". Start trains {name_of(run)}."
     )
     return figure, numbers
