@@ -5,6 +5,7 @@ colour-blind readers tell apart; line styles, markers and words say the same onc
 """
 
 import io
+from itertools import cycle
 
 import matplotlib.figure
 import numpy as np
@@ -18,6 +19,8 @@ STYLE = {
     "font.size": 12, "axes.titlesize": 12, "axes.titleweight": "bold", "axes.labelsize": 12, "lines.linewidth": 2.2,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#DDDDDD", "axes.axisbelow": True,
     "legend.frameon": False, "figure.facecolor": "white", "figure.constrained_layout.use": True,
+    # in the dark styles these are others
+    "text.color": "black", "axes.labelcolor": "black", "axes.edgecolor": "black", "axes.facecolor": "white", "xtick.color": "black", "ytick.color": "black",
 }  # fmt: skip
 styled = rc_context(STYLE)  # a decorator: matplotlib's settings are ours inside, and the reader's outside
 PAGE, FILE = 100, 135  # pixels per inch: on the page, and in the file, for projectors and sharp screens
@@ -31,7 +34,7 @@ class Figure(matplotlib.figure.Figure):
     def png(self) -> bytes:
         """The picture as a file, in 256 colours: a third of the size, and nobody sees it."""
         full, small = io.BytesIO(), io.BytesIO()
-        self.savefig(full, format="png", dpi=FILE)
+        self.savefig(full, format="png", dpi=FILE, facecolor="auto")
         colours = Image.open(full).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         colours.save(small, "png", optimize=True)
         return small.getvalue()
@@ -155,7 +158,7 @@ def growth(histories, metric="val_accuracy"):
     """Accuracy, parameters and neurons over the epochs of {name: History}; dotted lines where one of them grew."""
     figure, axes = panels(3, 1, size=(9, 6.6), sharex=True, height_ratios=(2, 1, 1))
     ends = []
-    for (name, history), (color, style, marker) in zip(histories.items(), LINES):
+    for (name, history), (color, style, marker) in zip(histories.items(), cycle(LINES)):
         table, count = history.table(), neurons(history)
         axes[0].plot(table["epoch"], table[metric], color=color, ls=style, marker=marker, ms=5, label=name)
         for cell, sizes in zip(axes[1:], (table["parameters"], count)):
@@ -188,7 +191,7 @@ def growth(histories, metric="val_accuracy"):
 def compare(results):
     """Test accuracies of several seeds, {name: [accuracy, …]}: a marker for each seed, a line at the mean."""
     figure, axes = panels(1, 1, size=(9, 1 + 0.6 * len(results)))
-    for row, (values, (color, _, marker)) in enumerate(zip(results.values(), LINES)):
+    for row, (values, (color, _, marker)) in enumerate(zip(results.values(), cycle(LINES))):
         axes.plot(values, [row] * len(values), marker, color=color, ms=9, alpha=0.8)
         axes.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=color)
     axes.set(yticks=range(len(results)), yticklabels=results, ylim=(len(results) - 0.5, -0.5), xlim=(0, 1), xlabel="test accuracy")
@@ -222,7 +225,7 @@ def curves(series, x, y, title="", alt="", size=(9, 4), **scales):
     y values (seeds, points) give a thin line for each seed and a thick one for their mean.
     """
     figure, axes = panels(1, 1, size=size, alt=alt)
-    for (name, (across, up)), (color, style, marker) in zip(series.items(), LINES):
+    for (name, (across, up)), (color, style, marker) in zip(series.items(), cycle(LINES)):
         up = np.atleast_2d(np.asarray(up, float))
         for seed in up if len(up) > 1 else ():
             axes.plot(across, seed, color=color, ls=style, lw=0.8, alpha=0.6)
@@ -302,7 +305,7 @@ def distributions(moments, band, edges):
     figure, axes = panels(1, len(moments), size=(10, 3.6), sharey=True, squeeze=False)
     for cell, (title, arms) in zip(axes[0], moments.items()):
         cell.axvspan(-band, band, color="#EEEEEE", zorder=0, label="by chance, ±1 sd")
-        for (name, counts), (color, style, _) in zip(arms.items(), LINES):
+        for (name, counts), (color, style, _) in zip(arms.items(), cycle(LINES)):
             shares = np.asarray(counts, float) / np.sum(counts, 1, keepdims=True)
             for seed in shares:
                 cell.stairs(seed, edges, color=color, ls=style, lw=0.6, alpha=0.5)

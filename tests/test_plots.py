@@ -5,6 +5,7 @@ import io
 
 import matplotlib
 import matplotlib.figure
+import matplotlib.style
 import numpy as np
 import pytest
 import torch
@@ -184,3 +185,16 @@ def test_curves_show_every_seed_and_their_mean(figures):
 
 def test_difference_finds_the_slice_that_differs_most(figures):
     assert figures["difference"].axes[2].images[0].get_array().max() == 5 and "5" in figures["difference"].alt
+
+
+def test_a_reader_s_dark_style_changes_nothing():
+    curves = {"a": ([1, 2], [0.1, 0.2])}
+    expected = plots.curves(curves, "x", "y", "title").png()
+    with matplotlib.style.context("dark_background"):
+        assert plots.curves(curves, "x", "y", "title").png() == expected
+
+
+def test_more_names_than_styles_are_all_drawn():
+    names = [f"arm {i}" for i in range(8)]
+    assert len(plots.curves({name: ([0, 1], [i, i]) for i, name in enumerate(names)}, "x", "y").axes[0].lines) == 8
+    assert len(plots.compare({name: [0.5] for name in names}).axes[0].lines) == 16
