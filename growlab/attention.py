@@ -19,7 +19,7 @@ from scipy.stats import mannwhitneyu
 from torch import Tensor, nn
 
 from . import critters
-from .data import Data, Split, random_stream
+from .data import Data, Split, random_stream, whole
 from .models import evaluating
 from .similarity import check_name
 
@@ -30,12 +30,14 @@ FINEST = 4  # the default layer's maps are at most so many times smaller than th
 
 def changed(data: Data, n: int, seed=0, **how) -> Split:
     """n critters that no split of ``data`` holds, drawn as ``how`` tells ``critters.draw``, normalised as ``data.test``."""
+    if data.test.forms is None:
+        raise ValueError("only critters can be changed, and these pictures are none: pass gl.load_data('critters')")
     drawn = _drawn(n, seed, tuple(sorted(how.items())))
-    columns = {name: torch.from_numpy(column).to(data.test.images.device) for name, column in vars(drawn).items()}
+    columns = {name: torch.tensor(column, device=data.test.images.device) for name, column in vars(drawn).items()}  # copies
     return replace(data.test, **columns)
 
 
-@lru_cache(16)
+@lru_cache(16, typed=True)  # seed=1.0 is not seed=1
 def _drawn(n, seed, how):  # the same critters for one seed, whatever how, but for the pixels that it is about
     return critters.draw(n, random_stream(seed, "interventions").initial_seed(), **dict(how))
 
@@ -44,7 +46,10 @@ def _drawn(n, seed, how):  # the same critters for one seed, whatever how, but f
 def logits(model: nn.Module, split: Split, batch_size=500) -> Tensor:
     """(N, classes), in eval mode; the model's mode stays."""
     with evaluating(model):
-        return torch.cat([model(images) for images, _ in split.batches(batch_size)])
+        scores = torch.cat([model(images) for images, _ in split.batches(batch_size)])
+    if scores.shape[1] < len(split.classes):
+        raise ValueError(f"the network knows {scores.shape[1]} classes, the pictures have {len(split.classes)}: train one that knows them all")
+    return scores
 
 
 class Votes(NamedTuple):
@@ -129,18 +134,48 @@ def heatmaps(model: nn.Module, images: Tensor, targets, layer=None, method="grad
     (8×8 of 32×32; the last convolution often has 2×2). ``method``: a class of the library in small letters, "gradcam"
     (Selvaraju et al. 2017), "gradcam++", "layercam", "hirescam", "eigencam", …. The library scales every map by its own
     minimum and maximum; here none is scaled, so that shares of it mean something. Gradients, modes and hooks are
-    afterwards as they were. Raises ``ValueError`` for an unknown layer or method, or a wrong target. Notebook 06.
+    afterwards as they were. Raises ``ValueError`` for an unknown layer or method, a wrong target, or maps that are not
+    finite. Notebook 06.
     """
     check_name("method", method, known := _methods())
-    if len(targets := torch.as_tensor(targets)) != len(images):
-        raise ValueError(f"one target class per picture, got {len(targets)} for {len(images)}: pass labels, say")
+    whole("batch_size", batch_size, 1, "100 is usual")
+    _check_pictures(images)
+    if any(p.dtype == torch.bfloat16 for p in model.parameters()):
+        raise ValueError("pytorch-grad-cam computes in NumPy, which knows no bfloat16: pass copy.deepcopy(model).float()")
     with _as_it_was(model):
         name, classes = _look_at(model, images[:1], layer)
-        if len(wrong := targets[(targets < 0) | (targets >= classes)]):
-            raise ValueError(f"targets must be classes in 0..{classes - 1}, got {wrong[0]}")
+        targets = _checked_targets(targets, images, classes)
         batches = zip(images.split(batch_size), targets.split(batch_size))
-        maps = [_raw_maps(known[method], model, model.get_submodule(name), *batch) for batch in batches]
-    return Heatmaps(torch.cat(maps), name, method)
+        maps = torch.cat([_raw_maps(known[method], model, model.get_submodule(name), *batch) for batch in batches])
+    return Heatmaps(maps, name, method)
+
+
+def _check_pictures(images):
+    if images.dim() != 4 or not len(images):
+        raise ValueError(f"pictures must be (N, C, H, W), at least one, got {tuple(images.shape)}: one picture is images[:1]")
+
+
+def _checked_targets(targets, images, classes):
+    """As a tensor (N,) of whole numbers: the class that each picture's map is about."""
+    targets = torch.as_tensor(targets)
+    if targets.dim() != 1 or len(targets) != len(images):
+        got = len(targets) if targets.dim() == 1 else f"the shape {tuple(targets.shape)}"
+        raise ValueError(f"one target class per picture, got {got} for {len(images)}: pass labels, say")
+    if targets.is_floating_point() or targets.dtype == torch.bool:
+        raise ValueError(f"targets must be whole numbers, got {targets.dtype}: pass labels, say, or .long() of them")
+    if len(wrong := targets[(targets < 0) | (targets >= classes)]):
+        raise ValueError(f"targets must be classes in 0..{classes - 1}, got {wrong[0]}")
+    return targets
+
+
+def _checked_maps(cams):
+    """The tensor (N, H, W) in ``Heatmaps``, or in what else is one, on the CPU and without gradients."""
+    maps = torch.as_tensor(cams.maps if isinstance(cams, Heatmaps) else cams).detach().cpu()
+    if maps.dim() != 3 or maps.shape[1:].numel() < 2:
+        raise ValueError(f"heat maps must be (N, H, W), of more than one pixel, got {tuple(maps.shape)}")
+    if not maps.isfinite().all():
+        raise ValueError("heat maps must be finite, got NaN or infinity: look at what they were computed from")
+    return maps
 
 
 def _raw_maps(cam_of, model, layer, images, targets):
@@ -153,7 +188,10 @@ def _raw_maps(cam_of, model, layer, images, targets):
         cam(images.clone().requires_grad_(), [ClassifierOutputTarget(target) for target in targets.tolist()])
     finally:
         cam.activations_and_grads.release()
-    maps = torch.from_numpy(raw[0]).float().clamp_min(0)                                # (B, h, w)
+    maps = torch.from_numpy(raw[0]).float()                                             # (B, h, w)
+    if not maps.isfinite().all():
+        raise ValueError("the heat maps became NaN or infinite: look at the network's weights and at the pictures")
+    maps = maps.clamp_min(0)
     return F.interpolate(maps[:, None], images.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
 
 
@@ -162,7 +200,7 @@ def _methods():
     from pytorch_grad_cam.base_cam import BaseCAM
 
     kinds = {name.lower(): kind for name, kind in vars(library).items() if isinstance(kind, type) and issubclass(kind, BaseCAM)}
-    del kinds["fullgrad"]  # of all layers at once
+    del kinds["fullgrad"], kinds["randomcam"]  # of all layers at once; of NumPy's global random numbers
     return kinds | {"gradcam++": library.GradCAMPlusPlus}
 
 
@@ -187,22 +225,23 @@ def _look_at(model, image, layer):
 
     def note(module, _, output):
         sizes.pop(module, None)  # the order is that of the last call
-        sizes[module] = min(output.shape[2:]) if isinstance(output, Tensor) and output.dim() == 4 else 0
+        sizes[module] = tuple(output.shape[2:]) if isinstance(output, Tensor) and output.dim() == 4 else ()
 
     try:
-        handles += [module.register_forward_hook(note) for module in names if not any(module.children())]
+        handles += [module.register_forward_hook(note) for module in names]
         classes = model(image).shape[1]
     finally:
         for handle in handles:
             handle.remove()
     if layer is None:
-        least = -(-image.shape[-1] // FINEST)
-        if not (fine := [module for module, size in sizes.items() if size >= least]):
-            raise ValueError(f"no layer has maps of {least}×{least} or more: pass layer=, one with maps (N, C, h, w)")
+        least = [-(-side // FINEST) for side in image.shape[2:]]
+        single = {module: size for module, size in sizes.items() if size and not any(module.children())}
+        if not (fine := [module for module, (h, w) in single.items() if h >= least[0] and w >= least[1]]):
+            raise ValueError(f"no layer has maps of {least[0]}×{least[1]} or more: pass layer=, one with maps (N, C, h, w)")
         layer = fine[-1]
     name = names.get(layer, layer) if isinstance(layer, nn.Module) else layer
-    check_name("layer", name, dict.fromkeys(names.values()))
-    if sizes.get(model.get_submodule(name)) == 0:
+    check_name("layer", name, [known for known in names.values() if known])  # the whole model has no name
+    if not sizes.get(model.get_submodule(name)):
         raise ValueError(f"layer {name!r} has no maps (N, C, h, w): choose a convolution, or what follows it")
     return name, classes
 
@@ -212,7 +251,8 @@ def _look_at(model, image, layer):
 def coverage(cams, masks: Tensor, objects: Tensor | None = None) -> pd.DataFrame:
     """What heat maps (N, H, W) cover, a row for each picture; ``masks`` (N, parts, H, W), ``objects`` (N, H, W), bool.
 
-    Without ``objects`` these are all parts together. Scaling a map changes nothing; NaN where it is ``empty``.
+    Without ``objects`` these are all parts together. Scaling a map changes nothing; NaN where it is ``empty``. Raises
+    ``ValueError`` for maps that are negative or not finite, and for masks of other pictures, or that are not bool.
 
     | column | meaning | range | of a uniform map |
     |---|---|---|---|
@@ -225,8 +265,15 @@ def coverage(cams, masks: Tensor, objects: Tensor | None = None) -> pd.DataFrame
 
     Chance: the same maps on the masks of *other* pictures, ``coverage(cams, masks.roll(1, 0), …)``. Notebook 06.
     """
-    maps = (cams.maps if isinstance(cams, Heatmaps) else cams).double()
-    masks, objects = masks.cpu(), (masks.any(1) if objects is None else objects).cpu()
+    maps = _checked_maps(cams).double()
+    if masks is None:
+        raise ValueError("masks are None, and without them nothing says where the animal is: take critters, which have them")
+    masks = torch.as_tensor(masks).cpu()
+    if masks.dim() != 4:
+        raise ValueError(f"masks must be (N, parts, H, W), got {tuple(masks.shape)}: one part for all is masks[:, None]")
+    objects = masks.any(1) if objects is None else torch.as_tensor(objects).cpu()
+    if masks.dtype != torch.bool or objects.dtype != torch.bool:
+        raise ValueError(f"masks and objects must be bool, got {masks.dtype} and {objects.dtype}: pass masks > 0, say")
     if not maps.shape == objects.shape == masks[:, 0].shape or (maps < 0).any():
         raise ValueError(f"maps {tuple(maps.shape)}, masks {tuple(masks.shape)} and objects {tuple(objects.shape)} must be "
                          "of the same pictures, and maps not negative")
@@ -264,24 +311,45 @@ def road(model: nn.Module, images: Tensor, targets, cams, percentiles=(20, 50, 8
 
     Half the target's probability without the coldest pixels less that without the hottest: −½ to ½, 0 for a map of
     noise, NaN for an empty one. Ties are broken by chance, or maps with many zeros would have the whole picture removed.
+    ``percentiles``: the shares of the picture that are removed, in %. Raises ``ValueError`` for wrong targets, and for maps that are
+    not finite or of another size than the pictures.
     """
     from pytorch_grad_cam.metrics.road import ROADCombined
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 
-    cams = cams if isinstance(cams, Heatmaps) else Heatmaps(cams.float(), "", "")
-    maps = (cams.scaled + 1e-4 * torch.rand(cams.maps.shape, generator=random_stream(seed, "road"))) / (1 + 1e-4)
-    wanted = [ClassifierOutputSoftmaxTarget(target) for target in torch.as_tensor(targets).tolist()]
+    _check_pictures(images)
+    maps = _checked_maps(cams).float()
+    if maps.shape != images[:, 0].shape:
+        raise ValueError(f"maps {tuple(maps.shape)} must be as many and as large as the pictures {tuple(images.shape)}")
+    if not len(percentiles) or not all(0 < percentile < 100 for percentile in percentiles):
+        raise ValueError(f"percentiles must be between 0 and 100, at least one, got {percentiles}: (20, 50, 80) are usual")
+    with evaluating(model), torch.no_grad():
+        targets = _checked_targets(targets, images, model(images[:1]).shape[1])
+    top = maps.amax((1, 2), keepdim=True)
+    maps = maps / top.where(top > 0, torch.ones(()))
+    maps = (maps + 1e-4 * torch.rand(maps.shape, generator=random_stream(seed, "road"))) / (1 + 1e-4)
+    wanted = [ClassifierOutputSoftmaxTarget(target) for target in targets.tolist()]
     with evaluating(model), torch.random.fork_rng():
         torch.manual_seed(random_stream(seed, "road", "imputation").initial_seed())
         scores = ROADCombined(percentiles)(images.contiguous(), maps.numpy(), wanted, model)
-    return np.where(cams.empty.numpy(), np.nan, scores)
+    return np.where(top.flatten().numpy() <= 0, np.nan, scores)
 
 
 def randomised(model: nn.Module, seed=0) -> nn.Module:
-    """A copy with new random weights: a map that stays as it was shows the picture only (Adebayo et al. 2018)."""
+    """A copy with new random weights: a map that stays as it was shows the picture only (Adebayo et al. 2018).
+
+    Raises ``ValueError`` for parameters of a module without a method to draw them anew: the test would pass falsely.
+    """
+    def redraw(module):  # of nn.MultiheadAttention it has an underscore
+        return getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+
+    kept = [f"{where}.{name}".lstrip(".") for where, module in model.named_modules() if not redraw(module)
+            for name, _ in module.named_parameters(recurse=False)]
+    if kept:
+        raise ValueError(f"nothing tells how to draw {', '.join(kept)} anew: give the module that holds it a method reset_parameters()")
     with torch.random.fork_rng():
         torch.manual_seed(random_stream(seed, "randomised").initial_seed())
-        return copy.deepcopy(model).apply(lambda module: getattr(module, "reset_parameters", int)())
+        return copy.deepcopy(model).apply(lambda module: (redraw(module) or int)())
 
 
 @torch.no_grad()

@@ -27,6 +27,7 @@ from .similarity import (
     twin_angle,
     unit_rows,
 )  # fmt: skip
+from .units import units
 
 TARGETS = ("labels", "outputs")
 PREVIOUS = ("before", "iteration")
@@ -90,7 +91,12 @@ def decorrelate(
     if isinstance(batches, Iterable) and iter(batches) is batches:
         batches = list(batches)  # a generator can be read only once
     pairs = _pairs(twins)
-    layers = [_Layer.of(unit, pairs.get(unit.name), penalty, seed) for unit in growable(model)]
+    found = growable(model)
+    if pairs.keys() - {unit.name for unit in found}:  # those of a residual stream may be there: nothing is done to them
+        known = [unit.name for unit in units(model, coupled=True)]
+        for name in pairs:
+            check_name("unit in twins", name, known)
+    layers = [_Layer.of(unit, pairs.get(unit.name), penalty, seed) for unit in found]
     layers = [layer for layer in layers if layer.parameter.requires_grad]
     task = _Task(model, layers, target) if batches is not None else None
     pictures = _some(batches, k + 1) if batches is not None else [None] * (k + 1)

@@ -81,8 +81,10 @@ def welch_bound(n: int, d: int) -> float:
 def effective_rank(weight: Tensor) -> float:
     """How many directions the unit rows fill: exp of the entropy of their singular values (Roy & Vetterli 2007).
 
-    min(n, D) for orthogonal filters, 1 if all are parallel, 0 if all are zero.
+    min(n, D) for orthogonal filters, 1 if all are parallel, 0 if all are zero. Raises ``ValueError`` for NaN and infinity.
     """
+    if not weight.isfinite().all():
+        raise ValueError("the filters hold NaN or infinity, so they have no directions: look at the training, or take another layer")
     rows, _ = unit_rows(weight.detach().double())
     gram = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
     singular = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()

@@ -60,6 +60,8 @@ def splitting(
     The model is left as it is, also by an error. Raises ``ValueError`` for options out of range, for no batch, or only one
     where some must be held out, and if nothing can grow; ``FloatingPointError`` if the loss is not finite. Notebook 01.
     """
+    if batches is None:
+        raise ValueError("splitting needs batches: gl.propose('splitting', model, data.batches('train', 128))")
     if not (0 < step < float("inf") and 0 < beta < float("inf")):
         raise ValueError(f"step and beta must be positive, got step={step}, beta={beta}: 1e-2 and 3 are as published")
     if path not in (None, "dense", "matrix-free"):

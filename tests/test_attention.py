@@ -70,6 +70,24 @@ def test_changed_pictures_are_the_same_but_for_the_change(data):
     assert not torch.equal(plain.images, attention.changed(data, 20, 2).images)
 
 
+def test_changed_pictures_can_be_written_on_and_a_seed_is_a_whole_number(data):
+    first = attention.changed(data, 5, seed=(4, 1))
+    kept = first.images.clone()
+    first.images.zero_()
+    assert torch.equal(attention.changed(data, 5, seed=(4, 1)).images, kept)
+    attention.changed(data, 5, seed=7.0)
+    drawn = critters.draw(5, gl.data.random_stream(7, "interventions").initial_seed())
+    assert np.array_equal(attention.changed(data, 5, seed=7).images, drawn.images)
+
+
+@pytest.mark.parametrize("votes", [gl.part_votes, gl.background_votes, gl.accuracy_by_hidden_parts])
+def test_interventions_are_for_critters_and_for_networks_that_know_them(votes, data):
+    with pytest.raises(ValueError, match="only critters can be changed"):
+        votes(gl.mlp([64, 4, 10]), gl.load_data("digits"), 5)
+    with pytest.raises(ValueError, match="knows 5 classes, the pictures have 10"):
+        votes(gl.vgg5(2, classes=5), data, 5)
+
+
 def test_votes_of_a_reader_of_one_part_and_of_a_counter_of_all():
     labels, donors = torch.tensor([0, 1, 2]), torch.tensor([5, 6, 7])
     forms = labels[:, None].repeat(1, 5)
@@ -211,12 +229,28 @@ def test_what_cannot_be_drawn_is_told(pictures):
     images, split = pictures
     for wrong, words in (
         ({"targets": split.labels[:3]}, "3 for 12"), ({"targets": split.labels + 10}, r"0\.\.9"), ({"method": "magic"}, "gradcam"),
-        ({"layer": "99"}, "99"), ({"layer": "17"}, "no maps"),
+        ({"layer": "99"}, "99"), ({"layer": "17"}, "no maps"), ({"layer": ""}, "unknown layer '': choose from 0, 1"),
+        ({"targets": 3}, r"got the shape \(\) for 12"), ({"targets": split.labels.float()}, "whole numbers, got torch.float32"),
+        ({"batch_size": 0}, "batch_size must be"), ({"images": images[:0]}, r"at least one, got \(0, 3, 32, 32\)"),
+        ({"method": "randomcam"}, "unknown method"),  # it draws from NumPy's global stream
     ):  # fmt: skip
         with pytest.raises(ValueError, match=words):
-            gl.heatmaps(net(), images, **{"targets": split.labels} | wrong)
+            gl.heatmaps(net(), **{"images": images, "targets": split.labels} | wrong)
     with pytest.raises(ValueError, match="pass layer="):
         gl.heatmaps(gl.mlp([3 * 32 * 32, 4, 10]), images, split.labels)
+    with pytest.raises(ValueError, match="layer '0' has no maps"):  # a block of layers
+        gl.heatmaps(nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), nn.Identity()), images, split.labels, "0")
+    with pytest.raises(ValueError, match="no bfloat16"):
+        gl.heatmaps(net().bfloat16(), images, split.labels)
+    broken = net()
+    broken[0].weight.data[0] = math.nan
+    with pytest.raises(ValueError, match="became NaN"):
+        gl.heatmaps(broken, images, split.labels)
+
+
+def test_the_default_layer_of_wide_pictures_is_fine_along_both_sides():
+    cams = gl.heatmaps(net(), torch.randn(2, 3, 16, 128, generator=torch.Generator().manual_seed(0)), [0, 1])
+    assert cams.layer == "10" and cams.maps.shape == (2, 16, 128)  # 4×32
 
 
 # ------------------------------------------------------------------------------------- what heat maps cover
@@ -246,6 +280,25 @@ def test_coverage_wants_maps_and_masks_of_the_same_pictures(pictures):
     for maps in (torch.ones(11, 32, 32), torch.ones(12, 16, 16), -torch.ones(12, 32, 32)):
         with pytest.raises(ValueError, match="same pictures"):
             gl.coverage(maps, split.masks)
+
+
+@pytest.mark.parametrize("wrong, words", [
+    ({"masks": None}, "masks are None"), ({"masks": torch.ones(2, 5, 4, 4)}, "must be bool, got torch.float32"),
+    ({"objects": 255 * torch.ones(2, 4, 4, dtype=torch.uint8)}, "must be bool, got torch.bool and torch.uint8"),
+    ({"masks": torch.ones(2, 4, 4, dtype=torch.bool)}, r"masks\[:, None\]"), ({"cams": torch.full((2, 4, 4), math.nan)}, "must be finite"),
+    ({"cams": torch.ones(2, 1, 1)}, "more than one pixel"), ({"cams": torch.ones(4, 4)}, r"must be \(N, H, W\)"),
+])  # fmt: skip
+def test_coverage_says_what_it_cannot_measure(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        gl.coverage(**{"cams": torch.ones(2, 4, 4), "masks": torch.ones(2, 5, 4, 4, dtype=torch.bool)} | wrong)
+
+
+def test_coverage_takes_arrays_and_maps_with_gradients(pictures):
+    _, split = pictures
+    maps = torch.rand(12, 32, 32, generator=torch.Generator().manual_seed(0))
+    expected = gl.coverage(maps, split.masks)
+    assert gl.coverage(maps.numpy(), split.masks.numpy()).equals(expected)
+    assert gl.coverage(maps.requires_grad_(), split.masks).equals(expected)
 
 
 def test_baselines_know_the_middle_and_the_edges(pictures):
@@ -288,6 +341,24 @@ def test_road_rewards_maps_of_what_counts_and_punishes_maps_of_what_does_not():
     assert np.array_equal(again, scores["left"])
     left[1] = 0
     assert np.isnan(gl.road(LeftHalf(), images, [0, 0, 0], left)).tolist() == [False, True, False]
+
+
+@pytest.mark.parametrize("wrong, words", [
+    ({"targets": [0]}, "got 1 for 4"), ({"targets": [0, 1, -1, 0]}, r"0\.\.1, got -1"), ({"targets": [99] * 4}, r"0\.\.1, got 99"),
+    ({"cams": torch.ones(4, 16, 16)}, "as many and as large"), ({"cams": torch.ones(3, 32, 32)}, "as many and as large"),
+    ({"cams": torch.full((4, 32, 32), math.nan)}, "must be finite"), ({"percentiles": ()}, "at least one"), ({"percentiles": (200,)}, "between 0 and 100"),
+])  # fmt: skip
+def test_road_says_what_it_cannot_measure(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        gl.road(LeftHalf(), torch.zeros(4, 3, 32, 32), **{"targets": [0] * 4, "cams": torch.ones(4, 32, 32)} | wrong)
+
+
+def test_randomised_leaves_no_parameter_as_it_was():
+    torch.manual_seed(0)
+    model = nn.TransformerEncoderLayer(8, 2, 8)
+    assert not torch.equal(attention.randomised(model).self_attn.in_proj_weight, model.self_attn.in_proj_weight)
+    with pytest.raises(ValueError, match="how to draw 1.scale anew"):
+        attention.randomised(nn.Sequential(net(), LeftHalf()))
 
 
 def test_randomised_is_another_network_and_the_first_one_stays(pictures):

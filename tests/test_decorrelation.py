@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+import torchvision
 from oracles import twin_layer, unsettle
 from torch import nn
 
@@ -150,6 +151,12 @@ def test_the_trace_follows_twins_of_the_last_plan(model):
     assert trace.equals(pd_equal)
     layers = gl.decorrelate(model, 1, twins={"4": [(0, 1)]}, per_layer=True)
     assert layers.groupby("layer")["twin_angle"].count().to_dict() == {"0": 0, "12": 0, "4": 2, "8": 0}
+
+
+def test_twins_of_a_residual_stream_are_no_unknown_ones():
+    model = torchvision.models.resnet18(num_classes=10)
+    stream = next(unit.name for unit in gl.units(model, coupled=True) if len(unit.layers) > 1)
+    assert len(gl.decorrelate(model, 1, twins={stream: [(0, 1)]})) == 2
 
 
 def test_twins_in_a_network_part_as_in_a_single_layer():
@@ -308,6 +315,7 @@ def test_evaluating_restores_every_module_after_an_error(model):
     (2, {"lr": -0.1}, "lr must be"), (2, {"movement": math.inf}, "movement must be"),
     (2, {"lr": 0.1, "movement": 0.1}, "give either lr= or movement="), (2, {"target": "labels"}, "need batches="),
     (2, {"refresh": True}, "need batches="), (2, {"target": "logits", "batches": []}, "unknown target 'logits'"),
+    (2, {"twins": {"nope": [(0, 1)]}}, "unknown unit in twins 'nope': choose from"),
     (2, {"twins": {"4": [(0, 7)]}}, "twins name neuron 7 of 4, which has 7: apply the plan first"),
     (2, {"batches": []}, "batches are empty"), (2, {"batches": iter([])}, "batches are empty"),
 ])  # fmt: skip

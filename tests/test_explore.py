@@ -3,16 +3,18 @@
 import copy
 import itertools
 import math
-import time
+from collections import OrderedDict
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 import growlab as gl
 from growlab import explore
+from growlab.data import COLUMNS
 from growlab.decorrelation import decorrelate
-from growlab.explore import cosine_map, firefly_choice, live_run, neuron_splitting, random_growth, shell
+from growlab.explore import cosine_map, firefly_choice, neuron_splitting, random_growth, shell
 from growlab.plots import Figure
 from growlab.plots import panels as empty_figure
 
@@ -26,6 +28,14 @@ def explorer(request):
 
 def values(knob):
     return [value for _, value in knob.options]
+
+
+def digits():
+    return next(iter(gl.load_data("digits").batches("train", 50)))
+
+
+def critters():
+    return gl.load_data("critters", n=100)
 
 
 def grid(explorer):
@@ -115,6 +125,42 @@ def test_an_explorer_starts_where_it_is_told_to():
     assert explorer.settings["rate"] == 50
 
 
+@pytest.mark.parametrize("call, words", [
+    (lambda: explore.rate(nope=1), "unknown knob 'nope': choose from rate, events"),
+    (lambda: explore.rate(rate=33), "rate cannot start at 33: choose from 5, 10"),
+    (lambda: explore.k(gl.vgg5(2)), "plan and data missing: pass model, plan, data together"),
+    (lambda: explore.firefly(gl.vgg5(2)), "batch missing"), (lambda: explore.split(gl.vgg5(2)), "batch missing"),
+    (lambda: explore.split(gl.vgg5(2), digits()), "an mlp with a hidden layer"),
+    (lambda: explore.split(gl.mlp([64, 10]), digits()), "an mlp with a hidden layer"),
+    (lambda: explore.split(nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Linear(4, 10)), digits()), "but linear: take nn.Tanh"),
+    (lambda: explore.looks({"a": gl.vgg5(2)}), "data missing"), (lambda: explore.looks(data=critters()), "models missing"),
+    (lambda: explore.looks(gl.vgg5(2), critters()), "networks by name, at least one, got Sequential"),
+    (lambda: explore.looks({}, critters()), "networks by name"),
+    (lambda: explore.looks({"a": gl.vgg5(2, channels=1)}, gl.load_data("digits")), "these pictures have none"),
+    (lambda: explore.looks({"a": gl.mlp([3072, 4, 10])}, critters()), "there is no nn.ReLU with maps"),
+])  # fmt: skip
+def test_an_explorer_says_what_it_cannot_work_with(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()
+
+
+def test_looks_has_as_many_pictures_as_there_are_and_the_layers_that_all_networks_have():
+    data, (small, deep) = critters(), (gl.vgg5(2), gl.vgg16(2))
+    five = replace(data.test, **{name: getattr(data.test, name)[:5] for name in ("images", *COLUMNS)})
+    few = replace(data, splits={"test": five})
+    explorer = explore.looks({"vgg5": small, "vgg16": deep}, few)
+    assert values(explorer.knobs["picture"]) == list(range(5)) and values(explorer.knobs["layer"]) == ["2"]
+    explorer.knobs["picture"].value, explorer.knobs["model"].value = 4, "vgg16"
+    assert explorer.figure.alt.startswith("Picture 4, gradcam at layer 2 of vgg16")
+
+
+def test_looks_leaves_no_hook_where_a_network_fails():
+    model = gl.vgg5(4, channels=1)
+    with pytest.raises(RuntimeError):
+        explore.looks({"a": model}, critters())
+    assert not any(module._forward_hooks for module in model.modules())
+
+
 def test_errors_are_said_in_the_widget_and_the_next_setting_works():
     explorer = explore.rate()
     picture = explorer.picture.value
@@ -192,90 +238,32 @@ def test_the_loss_after_a_split_is_that_of_the_grown_network():
     assert look(3, 0.02, "best")[1]["actual"] == pytest.approx(look(3, 0.02, "best")[1]["predicted"], rel=0.2)
 
 
+@pytest.mark.parametrize("activation", [nn.Tanh, nn.ReLU])
+def test_a_split_of_an_mlp_in_float32_with_layers_by_name(activation):
+    torch.manual_seed(0)
+    layers = gl.mlp([64, 6, 6, 10], activation)
+    named = nn.Sequential(OrderedDict((f"part{name}", layer) for name, layer in layers.named_children()))
+    numbers = [explore.split(model, digits()).numbers for model in (layers, named)]
+    assert numbers[0] == numbers[1] and math.isfinite(numbers[0]["actual"]) and layers[1].weight.dtype == torch.float32
+
+
+@pytest.mark.parametrize("neurons, predicted, actual, words", [
+    (0, 0.0, 0.0, "no neuron gets in"), (1, 0.0, -0.1, "no gain was promised"), (1, 0.1, 0.1, "no gain was promised"),
+    (1, -0.1, 0.1, "turns into harm"), (1, -0.1, 0.0, ": 0% of the promise"), (2, -0.2, -0.1, ": 50% of the promise is kept"),
+])  # fmt: skip
+def test_firefly_says_what_became_of_the_promise(neurons, predicted, actual, words):
+    told = firefly_choice.told({"won": {"1": [neurons, 0]}, "neurons": neurons, "predicted": predicted, "actual": actual}, "8 fresh ones")
+    assert words in told
+
+
+def test_a_budget_of_less_than_a_neuron_is_told():
+    torch.manual_seed(0)
+    assert "no neuron gets in" in explore.firefly(gl.mlp([64, 2, 2, 10], nn.Tanh), digits(), budget=10).figure.alt
+
+
 def test_fireflys_numbers_are_those_of_propose_and_preview():
     model, batch = firefly_choice.half_trained()
     _, numbers = firefly_choice.Look(model, batch)(8, 3, 0.5, 50)
     plan = gl.propose("firefly", model, [batch], fresh=8, step_size=0.03, steps=firefly_choice.STEPS, scoring=1).within(rate=0.5)
     assert (numbers["predicted"], numbers["actual"]) == pytest.approx(gl.preview(model, plan, batch))
     assert numbers["splits"] + numbers["fresh"] == plan.neurons
-
-
-# -------------------------------------------------------------------------------------------------- the growth lab
-
-@pytest.fixture
-def lab(tmp_path, monkeypatch):
-    monkeypatch.setattr(live_run, "pictures", lambda seed: gl.load_data("critters", n=200, limit=100, seed=seed))
-    monkeypatch.setattr(live_run, "LIMIT", 300)
-    lab = explore.growth_lab(tmp_path)
-    yield lab
-    lab.stop()
-
-
-def finish(lab):
-    lab.thread.join(250)
-    assert not lab.thread.is_alive()
-
-
-def test_a_run_ends_with_its_curve_its_widths_and_a_record_that_results_reads(lab, tmp_path):
-    empty = lab.picture.value
-    lab.knobs["k"].value = 5
-    lab.start_button.click()
-    assert lab.start_button.disabled and not lab.stop_button.disabled
-    finish(lab)
-    run, history = lab.kept[-1]
-    assert lab.status.value == "finished" and lab.bar.value == 1 and len(history.epochs) == run.epochs
-    assert lab.picture.value != empty and "random 35 %, K = 5" in lab.caption.value
-    lab.save_button.click()
-    (row,) = gl.results(tmp_path).to_dict("records")
-    assert row["state"] == "finished" and row["k"] == 5 and row["test_accuracy"] == history.result["test_accuracy"]
-
-
-def test_the_live_run_is_the_one_that_execute_trains(tmp_path, monkeypatch):
-    run = replace(live_run.run_of("net2net", 5, 35, 1), limit=100, epochs=4)
-    data = gl.load_data("critters", limit=100, seed=1, reliability=0.8)
-    history = live_run.live(run, data)
-    (row,) = gl.execute([run], tmp_path, jobs=1, progress=False).to_dict("records")
-    assert row["test_accuracy"] == history.result["test_accuracy"]
-
-
-def test_stop_works_at_once_and_the_next_start_keeps_the_last_run_beside_it(lab):
-    lab.start()
-    while not lab.kept[-1][1].epochs:
-        time.sleep(0.01)
-    began = time.perf_counter()
-    lab.stop_button.click()
-    assert lab.status.value.startswith("stopped after epoch") and not lab.start_button.disabled and lab.save_button.disabled
-    assert time.perf_counter() - began < 0.1
-    lab.thread.join(5)
-    assert not lab.thread.is_alive()
-    lab.knobs["method"].value = "never"
-    lab.start()
-    finish(lab)
-    assert [run.method for run, _ in lab.kept] == ["random", None] and "never grown" in lab.caption.value and "random 35 %" in lab.caption.value
-
-
-def test_a_run_that_takes_too_long_ends_in_words(lab, monkeypatch):
-    monkeypatch.setattr(live_run, "LIMIT", 0.0)
-    lab.start()
-    finish(lab)
-    assert "seconds are over" in lab.status.value and lab.save_button.disabled and not lab.start_button.disabled
-
-
-def test_a_run_that_fails_says_why(lab, monkeypatch):
-    monkeypatch.setattr(live_run, "live", lambda *_: 1 / 0)
-    lab.start()
-    finish(lab)
-    assert "cannot be trained: division" in lab.status.value and not lab.start_button.disabled
-
-
-def test_reset_clears_the_runs(lab):
-    lab.start()
-    lab.reset.click()
-    assert not lab.kept and lab.status.value == "ready" and "No run yet" in lab.caption.value
-    finish(lab)
-    assert not lab.kept
-
-
-def test_the_band_has_ten_seeds_of_every_arm_that_can_be_chosen():
-    for method, k in itertools.product(live_run.METHODS.values(), (0, 20)):
-        assert live_run.band(live_run.run_of(method, k, 35, 0).arm).shape == (10, live_run.QUICK.epochs)

@@ -319,6 +319,7 @@ def test_readings_of_weight_change():
     (lambda w: gl.similarity_penalty(w, "cosine"), "unknown penalty 'cosine': choose from signed, absolute"),
     (lambda w: gl.weight_change(w, w, "l2"), "unknown weight_change 'l2': choose from sum, absolute_sum, frobenius"),
     (lambda w: gl.weight_change(w, w[:2]), r"one shape, got \(3, 4\) and \(2, 4\)"),
+    (lambda w: gl.effective_rank(w * math.nan), "hold NaN or infinity"), (lambda w: gl.similarity_figures(w * math.inf), "hold NaN or infinity"),
 ])  # fmt: skip
 def test_wrong_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):

@@ -501,6 +501,8 @@ def test_options_out_of_range_are_named(options, message):
 
 
 def test_too_few_batches():
+    with pytest.raises(ValueError, match="splitting needs batches: gl.propose"):
+        gl.propose("splitting", tanh_net())
     one = [batch(8, 6)]
     for batches, require in (([], True), ([], False), (one, True)):
         with pytest.raises(ValueError, match=f"got {len(batches)} batches: pass at least one"):

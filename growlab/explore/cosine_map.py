@@ -16,7 +16,7 @@ from ..plots import BLACK, BLUE, RED
 from ..similarity import CHANGES, change_and_gradient, cosine_map, mean_cosine, null_bands, penalty_and_gradient, twin_angle
 from ..training import train
 from ..units import units
-from .shell import Explorer, choice, frame, legend, panels, slider
+from .shell import Explorer, choice, frame, given, legend, panels, slider
 
 STEPS = 30  # the paper tried K = 1 … 30
 PENALTIES = {
@@ -31,7 +31,7 @@ def k(model=None, plan=None, data=None, **start) -> Explorer:
 
     For a ``model`` that has grown by ``plan`` and its ``data``; without them a small network is trained for some seconds.
     """
-    model, plan, data = (model, plan, data) if model is not None else grown_by_copies()
+    model, plan, data = (model, plan, data) if given(model=model, plan=plan, data=data) else grown_by_copies()
     look = Look(model, plan, data)
     layers = {f"{number} ({unit.neurons})": unit.name for number, unit in enumerate(units(model), 1)}
     knobs = {

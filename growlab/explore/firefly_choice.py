@@ -13,7 +13,7 @@ from ..models import mlp
 from ..plans import preview
 from ..plots import BLACK, BLUE, RED
 from ..training import train
-from .shell import Explorer, frame, legend, panels, slider
+from .shell import Explorer, frame, given, legend, panels, slider
 
 STEPS = 6  # of the directions: few, so that a move is quick
 
@@ -23,7 +23,7 @@ def firefly(model=None, batch=None, **start) -> Explorer:
 
     For a ``model`` and a batch of (pictures, labels); without them a small one learns the digits in a second.
     """
-    look = Look(*((model, batch) if model is not None else half_trained()))
+    look = Look(*((model, batch) if given(model=model, batch=batch) else half_trained()))
     knobs = {
         "fresh": slider("fresh per layer", (0, 2, 4, 8, 16, 32), 8, at_once=False),
         "step_size": slider("first step, % of ‖W‖", (0.3, 1, 3, 10, 30, 100), 3, " %", at_once=False),
@@ -98,7 +98,12 @@ def draw(plan, neurons, won, predicted, actual):
 def told(n, offered):
     """What the setting shows, in words."""
     layers = "; ".join(f"layer {i}: {splits} splits, {fresh} fresh" for i, (splits, fresh) in enumerate(n["won"].values(), 1))
-    kept = f"{n['actual'] / n['predicted']:.0%} of the promise is kept" if n["actual"] < 0 else "the promise turns into harm"
+    if not n["neurons"]:
+        return f"A split of each neuron, {offered}: no neuron gets in, since the budget is less than one of them. Take a larger one."
+    if n["predicted"] >= 0:
+        kept = "no gain was promised"
+    else:
+        kept = f"{abs(n['actual'] / n['predicted']):.0%} of the promise is kept" if n["actual"] <= 0 else "the promise turns into harm"
     return (
         f"A split of each neuron, {offered}: {n['neurons']} neurons get in ({layers}). They promise to change the loss by {n['predicted']:+.3f} nat per picture, and really "
         f"change it by {n['actual']:+.3f}: {kept}."

@@ -11,7 +11,7 @@ from ..data import load_data
 from ..models import evaluating, vgg5
 from ..plots import BLACK, BLUE, RED, outline, show_picture
 from ..training import train
-from .shell import Explorer, choice, frame, panels, slider
+from .shell import Explorer, choice, frame, given, panels, slider
 
 METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigengradcam")
 
@@ -21,16 +21,23 @@ def looks(models=None, data=None, **start) -> Explorer:
 
     For {name: network} that know critters, and their ``data``; without them two small ones are trained for some seconds.
     """
-    models, data = (models, data) if models is not None else two_networks()
-    layers = layers_of(next(iter(models.values())), data)
+    models, data = (models, data) if given(models=models, data=data) else two_networks()
+    if not isinstance(models, dict) or not models:
+        raise ValueError(f"models must be networks by name, at least one, got {type(models).__name__}: pass {{'mine': model}}")
+    if data.test.masks is None:
+        raise ValueError("looks compares the heat with masks of the animal, and these pictures have none: pass gl.load_data('critters')")
+    first, *others = (layers_of(model, data) for model in models.values())
+    layers = {label: name for label, name in first.items() if all(label in other for other in others)}
+    if not layers:
+        raise ValueError(f"there is no nn.ReLU with maps, of the same name and size in all of {', '.join(models)}: looks shows what such a layer sees")
     knobs = {
-        "picture": slider("picture", range(30), 0),
+        "picture": slider("picture", range(min(30, len(data.test))), 0),
         "layer": choice("layer", layers),
         "method": choice("method", {name: name for name in METHODS}),
         "model": choice("network", {name: name for name in models}),
     }
     fine = [name for label, name in layers.items() if int(label.split("×")[1]) >= data.test.images.shape[-1] // 4]
-    return Explorer(lambda **settings: show(models, data, **settings), knobs, **{"layer": fine[-1], **start})
+    return Explorer(lambda **settings: show(models, data, **settings), knobs, **{"layer": (fine or [*layers.values()])[-1], **start})
 
 
 @lru_cache(1)
@@ -48,13 +55,15 @@ def two_networks():
 def layers_of(model, data):
     """{"10: 8×8": "10", …}: the non-linearities that put out maps, with their size."""
     sizes, handles = {}, []
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ReLU):
-            handles.append(module.register_forward_hook(lambda _, x, out, name=name: sizes.update({name: tuple(out.shape[2:])})))
-    with evaluating(model), torch.no_grad():
-        model(next(iter(data.test.batches(1)))[0])
-    for handle in handles:
-        handle.remove()
+    try:
+        for name, module in model.named_modules():
+            if isinstance(module, nn.ReLU):
+                handles.append(module.register_forward_hook(lambda _, x, out, name=name: sizes.update({name: tuple(out.shape[2:])})))
+        with evaluating(model), torch.no_grad():
+            model(next(iter(data.test.batches(1)))[0])
+    finally:
+        for handle in handles:
+            handle.remove()
     return {f"{name}: {size[0]}×{size[1]}": name for name, size in sizes.items() if len(size) == 2}
 
 

@@ -8,13 +8,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..data import load_data, random_stream
-from ..models import mlp
+from ..models import mlp, parameter_count
 from ..plans import Candidate, GrowthPlan, apply
 from ..plots import BLACK, BLUE, GREEN, RED
-from ..splitting import splitting_matrices
+from ..splitting import KINKS, SMOOTH, splitting_matrices
 from ..training import train
 from ..units import units
-from .shell import Explorer, choice, frame, legend, panels, slider
+from .shell import Explorer, choice, frame, given, legend, panels, slider
 
 DIRECTIONS = {"best (v)": "best", "worst": "worst", "random": "random"}
 STEPS, RATE = 30, 0.1  # of plain gradient descent after the split
@@ -25,7 +25,7 @@ def split(model=None, batch=None, **start) -> Explorer:
 
     For an ``mlp`` with Tanh and a batch of (pictures, labels); without them one learns the digits in a second.
     """
-    look = Look(*((model, batch) if model is not None else trained()))
+    look = Look(*((model, batch) if given(model=model, batch=batch) else trained()))
     knobs = {
         "neuron": slider("neuron", range(len(look.matrices)), look.curvatures.argmin().item()),
         "epsilon": slider("ε", (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5), 0.1),
@@ -46,19 +46,31 @@ def trained():
     return model.double(), (images.double(), labels)
 
 
+def first_layer(model) -> int:
+    """The place of the first hidden layer in an mlp: a linear layer, its activation, the rest."""
+    layers = list(model) if isinstance(model, nn.Sequential) else []
+    linear = [place for place, layer in enumerate(layers) if isinstance(layer, nn.Linear)]
+    other = [layer for layer in layers if not isinstance(layer, nn.Linear)]
+    if len(linear) < 2 or any(map(parameter_count, other)):
+        raise ValueError(f"split is for an mlp with a hidden layer, linear layers with activations in an nn.Sequential, got {type(model).__name__}: see gl.mlp")
+    if (after := type(layers[linear[0] + 1]).__name__.lower()) not in SMOOTH | KINKS.keys():
+        raise ValueError(f"no activation that splitting knows follows the first linear layer, but {after}: take nn.Tanh, say")
+    return linear[0]
+
+
 class Look:
     """The pure function behind ``split``, with the splitting matrices of the first layer."""
 
     def __init__(self, model, batch):
-        self.model, (images, self.labels) = copy.deepcopy(model).eval(), batch
-        self.unit = units(self.model)[0]
-        place = int(self.unit.name)  # in an mlp: a linear layer, its activation, the rest
+        place = first_layer(model)
+        self.model, (images, self.labels) = copy.deepcopy(model).double().eval(), batch
+        images, self.unit = images.double(), units(self.model)[0]
         self.activation, self.rest = self.model[place + 1], self.model[place + 2 :]
         with torch.no_grad():
             self.inputs = self.model[:place](images)                        # (N, D)
             self.z = self.model[place](self.inputs)                         # (N, n)
         self.images = images
-        self.matrices = splitting_matrices(self.model, [batch])[self.unit.name]  # (n, D, D)
+        self.matrices = splitting_matrices(self.model, [(images, self.labels)])[self.unit.name]  # (n, D, D)
         self.curvatures, self.vectors = (part[..., [0, -1]] for part in torch.linalg.eigh(self.matrices))
         self.curvatures = self.curvatures[:, 0]
 

@@ -9,6 +9,7 @@ from ipywidgets import HTML, Box, Button, HBox, Image, Layout, SelectionSlider, 
 from matplotlib.ticker import MaxNLocator
 
 from ..plots import Figure
+from ..similarity import check_name
 
 DPI = 90  # of the picture in a widget: small enough to be drawn and sent while a slider moves
 
@@ -23,6 +24,9 @@ class Explorer(VBox):
         super().__init__()
         self.show, self.knobs = show, knobs
         for name, value in start.items():
+            check_name("knob", name, knobs)
+            if value not in (allowed := [option for _, option in knobs[name].options]):
+                raise ValueError(f"{name} cannot start at {value!r}: choose from {', '.join(map(str, allowed))}")
             knobs[name].value = value
         self._start, self._shown, self._still = self.settings, None, False
         self.reset = Button(description="Reset", tooltip="all knobs as they were at the start", layout=Layout(margin="2px 2px 2px 14px"))
@@ -77,6 +81,14 @@ class Explorer(VBox):
             self.knobs[name].value = value
         self._still = False
         self.draw()
+
+
+def given(**what) -> bool:
+    """Whether the reader gave what an explorer works with; a ``ValueError`` if only a part of it."""
+    missing = [name for name, value in what.items() if value is None]
+    if missing and len(missing) < len(what):
+        raise ValueError(f"{' and '.join(missing)} missing: pass {', '.join(what)} together, or none of them for a small example")
+    return not missing
 
 
 def slider(label, values, start, unit="", at_once=True):
