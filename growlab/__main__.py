@@ -21,7 +21,7 @@ def main(arguments=None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
         print(f"growlab: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -56,9 +56,9 @@ def _run_grid(name, device, given):
 def results(options) -> int:
     from .evidence import collect, results, summary
 
+    table = results(options.source)
     if options.json:
         collect(options.source, options.json)
-    table = results(options.source)
     _show(table, summary(table))
     return 0
 
@@ -99,6 +99,8 @@ def _run_one(options):
 
 def _model(name, width, classes, picture):
     """One of the package's models by name, or what your own function returns: "package.module:function"."""
+    from torch import nn
+
     from .models import build
 
     if name == "mlp":
@@ -108,9 +110,12 @@ def _model(name, width, classes, picture):
     module, _, function = name.partition(":")
     sys.path.insert(0, "")  # a file in this folder is a module too
     try:
-        return getattr(import_module(module), function)()
+        function = getattr(import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise ValueError(f"cannot find {name!r} ({error}): it must be package.module:function, and callable from here") from error
+    if not isinstance(model := function(), nn.Module):
+        raise ValueError(f"{name!r} must return a model, and returned {type(model).__name__}")
+    return model
 
 
 def doctor(options) -> int:

@@ -229,5 +229,5 @@ def _moments(images):
 
 
 def whole(name, value, least, hint):
-    if not isinstance(value, Integral) or value < least:
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}: {hint}")

@@ -47,9 +47,12 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
     """
     source, runs = Path(source), runs if runs is None else list(runs)
     if source.is_file():
-        lines = json.loads(source.read_text())["runs"]
-        kept = [Run(**line["run"]) for line in lines]
-        found = {run.name: (line["state"], line["figures"]) for run, line in zip(kept, lines)}
+        try:
+            lines = json.loads(source.read_text())["runs"]
+            kept = [Run(**line["run"]) for line in lines]
+            found = {run.name: (line["state"], line["figures"]) for run, line in zip(kept, lines)}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{source} is no file of gl.collect, or damaged: {type(error).__name__}: {error}") from error
     elif source.is_dir():
         kept = _runs(source) if runs is None else runs
         found = {run.name: _figures(source / run.name) for run in kept}
@@ -70,6 +73,8 @@ def collect(folder, file) -> None:
     them), ``growths`` (with the kinds of new neurons) and ``similarity``: the cosines of each layer at the last growth
     and at the end, with a histogram for the second layer. Six digits of the figures, four of the rest.
     """
+    if not Path(folder).is_dir():
+        raise ValueError(f"{folder} is no folder of runs, so there is nothing to collect from it")
     lines, environments = [], []
     for run in _runs(folder):
         now, figures = _figures(Path(folder) / run.name)
@@ -93,19 +98,28 @@ def collect(folder, file) -> None:
 
 
 def _runs(folder):
-    return [Run.from_json(path.read_text()) for path in sorted(Path(folder).glob("*/run.json"))]
+    return [_read(path, Run.from_json) for path in sorted(Path(folder).glob("*/run.json"))]
 
 
 def _history(place):
-    return asdict(History.load(place / "record.json"))
+    return _read(place / "record.json", lambda text: asdict(History(**json.loads(text))))
+
+
+def _read(path, parse):
+    try:
+        return parse(path.read_text())
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: move its folder away, and the others can be read ({type(error).__name__}: {error})") from error
 
 
 def _figures(place):
     now, figures = state(place), {}
     if now == "failed":
-        figures["error"] = json.loads((place / "error.json").read_text())["error"]
+        figures["error"] = _read(place / "error.json", lambda text: json.loads(text)["error"])
     if now == "finished":
         history = _history(place)
+        if not history["epochs"]:
+            raise ValueError(f"{place / 'record.json'} holds no epoch: move its folder away, and the others can be read")
         seconds = Counter()
         for row in history["epochs"]:
             seconds.update(row["seconds"])

@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from .data import default_root, load_data, random_stream
+from .data import default_root, load_data, random_stream, whole
 from .evidence import results, state
 from .experiments import Run, build, multiply_adds, multiply_adds_by_epoch
 from .records import environment, save, write_atomically
@@ -59,6 +59,10 @@ def execute(
     cannot even begin.
     """
     runs, folder = list(runs), Path(folder).absolute()
+    if not runs:
+        raise ValueError("there are no runs to train: gl.grid(\"quick\") makes some")
+    if jobs is not None:
+        whole("jobs", jobs, 1, "so many processes train at a time")
     root = str(Path(os.environ.get("GROWLAB_DATA") or default_root()).expanduser().absolute())
     sources = {run.data: _absolute(run.data, root) for run in runs}
     for source in set(sources.values()) - {"critters", "digits"}:

@@ -21,8 +21,9 @@ from torch import nn
 from . import models
 from .data import whole
 from .plans import METHODS, GrowthPlan, growable, positions_of, share_out
+from .records import plain
 from .similarity import check_name
-from .training import PRECISIONS, SCHEDULES, Growth
+from .training import BUDGETS, PRECISIONS, SCHEDULES, Growth
 
 LAYERS = {"mlp": 2, "vgg5": 4, "vgg16": 13, "mobilenet": 14}  # so many widths a model has
 
@@ -77,12 +78,27 @@ class Run:
     arm: str = ""
 
     def __post_init__(self):
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
         for name in (f.name for f in fields(self) if f.type in (float, float | None)):  # 1 and 1.0 are one run
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
+        for name in (f.name for f in fields(self) if f.type is bool):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        for name in ("at", "width"):
+            if not isinstance(getattr(self, name), int | list | tuple) or name == "at" and isinstance(self.at, int):
+                raise ValueError(f"{name} must be {'several epochs' if name == 'at' else 'a whole number, or several'}, got {getattr(self, name)!r}")
+        for epoch in self.at:
+            whole("each epoch in at", epoch, 1, "it grows after these")
         object.__setattr__(self, "at", tuple(sorted(set(self.at))))
         if not isinstance(self.width, int):
             object.__setattr__(self, "width", tuple(self.width))
+        if self.data.partition(":")[0] not in ("critters", "digits", "cifar10", "cifar100", "folder"):
+            raise ValueError(f'unknown data set {self.data!r}: take "critters", "digits", "cifar10", "cifar100" or "folder:PATH"')
+        if self.limit is not None:
+            whole("limit", self.limit, 2, "at least one picture to train on and one to validate")
+        check_name("budget", self.budget, BUDGETS)
         check_name("model", self.model, models.BUILDERS)
         check_name("schedule", self.schedule, SCHEDULES)
         check_name("precision", self.precision, PRECISIONS)
@@ -98,6 +114,8 @@ class Run:
         for name, value in self.drawing.items():
             if self.data != "critters":
                 raise ValueError(f"{name}={value} is of critters, not of {self.data}: leave it out")
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be a probability, from 0 to 1, got {value}")
         if growth := self.growth():
             growth.epochs(self.epochs)
         if self.options and self.method is None:
@@ -310,6 +328,12 @@ def grid(name: str, seeds: int | Iterable[int] = 3, **changes) -> list[Run]:
     """
     check_name("grid", name, GRIDS)
     base, arms = GRIDS[name]
+    if isinstance(seeds, int):
+        whole("seeds", seeds, 1, "so many of each arm")
+    if {"every", "at"} & changes.keys():  # one of them instead of the other
+        changes = {"every": None, "at": ()} | changes
+    if changes.get("data", base.data) != "critters":
+        changes = {"reliability": None, "shortcut": None} | changes
     runs = list(arms(replace(base, **changes)))
     return [replace(run, seed=seed) for seed in (range(seeds) if isinstance(seeds, int) else seeds) for run in runs]
 

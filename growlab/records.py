@@ -3,6 +3,7 @@
 Beside the flow: ``train`` writes them after every epoch, ``save`` and ``load`` are for any model. Notebook 00.
 """
 
+import copy
 import io
 import json
 import os
@@ -11,6 +12,7 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -77,7 +79,7 @@ def save(path, model: nn.Module, **extra) -> None:
 
     Weights and plain values only. The file appears whole or not at all: an old one survives a full disk.
     """
-    contents = {"recipe": models.recipe(model), "model": model.state_dict(), **extra}
+    contents = {"recipe": models.recipe(model), "model": model.state_dict(), **plain(extra)}
     buffer = io.BytesIO()
     torch.save(contents, buffer)
     write_atomically(path, buffer.getvalue())
@@ -99,6 +101,15 @@ def load(path, model: nn.Module | None = None) -> nn.Module:
     return model
 
 
+def plain(value):
+    """NumPy's numbers as Python's, also inside dicts and lists: JSON has no others, and a safe checkpoint neither."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {name: plain(inner) for name, inner in value.items()}
+    return type(value)(map(plain, value)) if type(value) in (list, tuple) else value
+
+
 def write_atomically(path, contents: bytes) -> None:
     """Write a file whole or not at all; on an error the old file stays."""
     path = Path(path)
@@ -118,11 +129,14 @@ def write_atomically(path, contents: bytes) -> None:
 def read_checkpoint(path) -> dict:
     """What ``save`` wrote: tensors and plain values, never code."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        contents = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise
     except Exception as error:
         raise ValueError(f"{path} is not a checkpoint of growlab, or damaged: {type(error).__name__}") from error
+    if not isinstance(contents, dict) or not {"recipe", "model"} <= contents.keys():
+        raise ValueError(f"{path} is not a checkpoint of growlab: gl.save writes one; a state_dict goes into model.load_state_dict")
+    return contents
 
 
 def restore(model: nn.Module, state: dict, path) -> None:
@@ -133,7 +147,15 @@ def restore(model: nn.Module, state: dict, path) -> None:
         missing = len(state[edit.tensor].movedim(edit.axis, 0)) - unit.neurons if edit.tensor in state else 0
         if missing > 0:
             new[unit] = [Candidate(unit.name)] * missing
+    if new:  # on a copy first, so that a refused file leaves the model as it is
+        trial = copy.deepcopy(model)
+        widen(trial, {unit: new[twin] for unit in units(trial, coupled=True) for twin in new if twin.name == unit.name})
+        _load_state(trial, state, path)
     widen(model, new)
+    _load_state(model, state, path)
+
+
+def _load_state(model, state, path):
     try:
         model.load_state_dict(state)
     except RuntimeError as error:

@@ -8,7 +8,7 @@ resumed from the checkpoint of an epoch ends bit-equal to one that was never sto
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -20,11 +20,11 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from . import models
-from .data import Data, Split, random_stream
+from .data import Data, Split, random_stream, whole
 from .decorrelation import check_options, decorrelate
 from .gate import check_gate
 from .plans import METHODS, GrowthPlan, apply, check_rate, propose
-from .records import History, environment, read_checkpoint, restore, save
+from .records import History, environment, plain, read_checkpoint, restore, save
 from .similarity import check_name, similarity_figures
 from .units import units
 
@@ -67,14 +67,20 @@ class Growth:
     budget: str = "neurons"
 
     def __post_init__(self):
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
         check_rate(self.rate)
         check_name("budget", self.budget, BUDGETS)
-        if isinstance(self.method, str) and self.method not in METHODS:
+        if not callable(self.method) and self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}: choose from {', '.join(METHODS)}, or pass your own function")
+        if not isinstance(self.at, Iterable):
+            raise ValueError(f"at must be several epochs, got {self.at!r}: one is at=({self.at},)")
+        for epoch in self.at:
+            whole("each epoch in at", epoch, 1, "it grows after these")
         if (self.every is None) == (not self.at):
             raise ValueError(f"give either every= or at=, got every={self.every}, at={self.at}")
-        if self.every is not None and self.every < 1:
-            raise ValueError(f"every must be at least 1 epoch, got {self.every}")
+        if self.every is not None:
+            whole("every", self.every, 1, "it grows after so many epochs, and after twice as many, …")
         object.__setattr__(self, "at", tuple(sorted(set(self.at))))
         check_options(self.k, self.decorrelate)
         check_name("when", self.when, WHEN)
@@ -157,8 +163,8 @@ def train(
 
     ``each_epoch(history)`` is called after every epoch, before it is kept; what it raises ends the run there.
     """
-    if epochs < 1:
-        raise ValueError(f"epochs must be at least 1, got {epochs}")
+    epochs, seed, batch_size, lr, momentum, weight_decay = plain((epochs, seed, batch_size, lr, momentum, weight_decay))
+    whole("epochs", epochs, 1, "the paper has 250")
     growths = growth.epochs(epochs) if growth else ()
     learning_rate(schedule, 0, epochs, growths)
     if precision not in PRECISIONS:
@@ -240,10 +246,8 @@ def train(
 @torch.inference_mode()
 def evaluate(model: nn.Module, split: Split, batch_size: int = 500) -> float:
     """Share of a split's pictures that the model classifies correctly, in eval mode; the model's mode stays."""
-    training = model.training
-    model.eval()
-    correct = sum((model(images).argmax(1) == labels).sum() for images, labels in split.batches(batch_size))
-    model.train(training)
+    with models.evaluating(model):
+        correct = sum((model(images).argmax(1) == labels).sum() for images, labels in split.batches(batch_size))
     return correct.item() / len(split)
 
 

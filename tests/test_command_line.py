@@ -1,6 +1,7 @@
 """``growlab run GRID`` and ``growlab results``; the single run is in test_environment.py."""
 
 import json
+from pathlib import Path
 
 import pytest
 from test_experiments import TINY, Here
@@ -8,6 +9,8 @@ from test_experiments import TINY, Here
 import growlab as gl
 from growlab import execution, experiments
 from growlab.__main__ import main
+
+RESULTS = Path(__file__).parent.parent / "data" / "results"
 
 
 @pytest.fixture
@@ -53,7 +56,9 @@ def test_a_failed_run_of_a_grid_is_shown_and_ends_with_status_1(grid, tmp_path, 
     [
         ("run quack", "unknown grid 'quack': choose from table1"),
         ("run quick --epochs 0", "epochs must be .* got 0"),
-        ("run quick --every 2", "either every= or at="),
+        ("run quick --seeds 0", "seeds must be a whole number of at least 1, got 0"),
+        ("run quick --seeds 1 --jobs -1", "jobs must be a whole number of at least 1, got -1"),
+        (f"results {RESULTS / 'first_growth.json'}", "no file of gl.collect"),
         ("run quick --device nowhere", "nowhere"),
         ("results nowhere", "nowhere is neither"),
     ],
@@ -84,3 +89,25 @@ def test_options_of_a_grid_and_of_one_network_are_not_mixed(arguments, message, 
         main(arguments.split())
     said = capsys.readouterr().err
     assert stopped.value.code == 2 and said.startswith("usage: growlab") and message in said
+
+
+def test_a_loss_that_explodes_is_told(tmp_path, capsys):
+    run = f"run --data digits --model mlp --width 8 --epochs 2 --method none --lr 1e30 --out {tmp_path / 'run'}"
+    assert main(run.split()) == 2 and "growlab: the loss became nan in epoch 1: lower lr" in capsys.readouterr().err
+
+
+def test_a_model_of_your_own_must_be_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "odd_models.py").write_text("def text():\n    return 'no model'\n")
+    assert main("run --data digits --model odd_models:text --out here".split()) == 2
+    assert "must return a model, and returned str" in capsys.readouterr().err
+
+
+def test_a_record_is_never_written_over_by_itself_nor_an_empty_one_left(tmp_path, capsys):
+    file = tmp_path / "record.json"
+    file.write_bytes((RESULTS / "growth_lab.json").read_bytes())
+    before = file.read_bytes()
+    assert main(["results", str(file), "--json", str(file)]) == 2
+    assert file.read_bytes() == before and "is no folder of runs" in capsys.readouterr().err
+    assert main(["results", str(tmp_path / "nowhere"), "--json", str(tmp_path / "new.json")]) == 2
+    assert not (tmp_path / "new.json").exists()

@@ -203,7 +203,7 @@ def test_run_grows_a_model_of_your_own(tmp_path):
     ("--method sprout", "unknown method 'sprout'"),
     ("--rate 3.5", "3.5"),
     ("--every 0", "every"),
-    ("--epochs 0", "epochs must be at least 1"),
+    ("--epochs 0", "epochs must be a whole number of at least 1"),
     ("--lr -1", "learning rate"),
     ("--batch-size 0", "batch size"),
     ("--device nowhere", "nowhere"),

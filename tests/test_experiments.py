@@ -831,3 +831,49 @@ def test_impossible_summaries_say_why():
     with pytest.raises(ValueError, match="several runs of one seed are called 'random': select rows"):
         gl.summary(pd.concat([table, table]))
     assert default_contrasts(table) == ([], [])
+
+
+@pytest.mark.parametrize("changes, message", [
+    ({"data": "imagenet"}, "unknown data set 'imagenet'"), ({"limit": 1}, "limit must be a whole number of at least 2"),
+    ({"limit": 10.5}, "limit must be"), ({"reliability": 5}, "reliability must be a probability"),
+    ({"reliability": math.nan}, "reliability must be"), ({"shortcut": -1}, "shortcut must be a probability"),
+    ({"augment": "no"}, "augment must be True or False, got 'no'"), ({"refresh": "yes"}, "refresh must be"),
+    ({"at": (1.5,)}, "each epoch in at must be a whole number"), ({"at": 3}, "at must be several epochs, got 3"),
+    ({"every": 2.5, "at": ()}, "every must be"), ({"budget": "money"}, "unknown budget 'money'"), ({"seed": True}, "seed must be"),
+    ({"width": 4.0}, "width must be a whole number, or several, got 4.0"),
+])  # fmt: skip
+def test_a_run_that_cannot_be_trained_is_refused_with_the_value(changes, message):
+    with pytest.raises(ValueError, match=message):
+        replace(Run(method="random", at=(1,)), **changes)
+
+
+def test_numpy_s_numbers_make_the_same_run():
+    odd = Run(width=np.int64(4), method="random", rate=np.float64(0.5), at=(np.int64(1),), seed=np.int64(2), options={})
+    assert odd == Run(width=4, method="random", rate=0.5, at=(1,), seed=2) and odd.name == Run.from_json(odd.to_json()).name
+    assert gl.grid("quick", np.arange(2)) == gl.grid("quick", 2)
+
+
+def test_grids_take_another_schedule_and_other_data():
+    assert {run.every for run in gl.grid("quick", 1, every=2)} == {2} and {run.at for run in gl.grid("table1", 1, at=(3,))} == {(3,)}
+    assert {run.reliability for run in gl.grid("quick", 1, data="digits", model="mlp")} == {None}
+
+
+@pytest.mark.parametrize("jobs", [0, -1, "2", 1.5])
+def test_jobs_must_be_a_number_of_processes_and_runs_some(jobs, tmp_path):
+    with pytest.raises(ValueError, match="jobs must be a whole number of at least 1"):
+        gl.execute([TINY], tmp_path, jobs=jobs)
+    with pytest.raises(ValueError, match="no runs to train"):
+        gl.execute([], tmp_path)
+
+
+@pytest.mark.parametrize("name, text", [
+    ("run.json", ""), ("record.json", '{"settings": {}, "env'), ("record.json", "{}"), ("record.json", "[]"),
+    ("record.json", '{"settings": {}, "environment": {}}'), ("error.json", "{"),
+])  # fmt: skip
+def test_a_damaged_file_is_named(name, text, tmp_path):
+    place = tmp_path / TINY.name
+    place.mkdir()
+    (place / "run.json").write_text(TINY.to_json())
+    (place / name).write_text(text)
+    with pytest.raises(ValueError, match=f"{TINY.name}/{name}.* move its folder away"):
+        gl.results(tmp_path)

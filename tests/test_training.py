@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -218,7 +219,10 @@ def test_growth_epochs():
 
 @pytest.mark.parametrize("make, message", [
     (lambda: gl.Growth("random"), "either every= or at="), (lambda: gl.Growth(every=2, at=(3,)), "either every= or at="),
-    (lambda: gl.Growth(every=0), "at least 1 epoch, got 0"), (lambda: gl.Growth(at=(0, 2)).epochs(5), "within 1 … 4"),
+    (lambda: gl.Growth(every=0), "every must be a whole number of at least 1, got 0"),
+    (lambda: gl.Growth(every=2.5), "every must be a whole number"), (lambda: gl.Growth(at=3), r"several epochs, got 3: one is at=\(3,\)"),
+    (lambda: gl.Growth(at=(0, 2)), "each epoch in at must be"), (lambda: gl.Growth(at=(1.5,)), "each epoch in at must be a whole number"),
+    (lambda: gl.Growth(None, every=2), "unknown method None"),
     (lambda: gl.Growth(at=(5,)).epochs(5), "within 1 … 4"), (lambda: learning_rate("linear", 0, 5), "choose from cosine"),
 ])  # fmt: skip
 def test_impossible_schedules_say_why(make, message):
@@ -434,3 +438,45 @@ def test_growth_stops_at_the_size_or_the_performance_wanted(data):
 def test_wrong_options_of_growth_are_named_before_training(options, message):
     with pytest.raises(ValueError, match=message):
         gl.Growth(every=1, **options)
+
+
+def test_numpy_s_numbers_in_the_settings_lose_no_run(tmp_path):
+    growth = gl.Growth("random", np.float64(0.5), at=(np.int64(1),), gate=np.float64(0.99))
+    how = {"growth": growth, "seed": np.int64(1), "lr": np.float64(0.05), "folder": tmp_path, "progress": False}
+
+    def stop(history):
+        if len(history.epochs) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gl.train(small_net(), tiny_data(), np.int64(3), each_epoch=stop, **how)
+    history = gl.train(small_net(), tiny_data(), np.int64(3), **how)  # reads the checkpoint, writes the record
+    plain = {"growth": gl.Growth("random", 0.5, at=(1,), gate=0.99), "seed": 1, "lr": 0.05, "progress": False}
+    expected = gl.train(small_net(), tiny_data(), 3, **plain)
+    assert json.loads((tmp_path / "record.json").read_text())["settings"] == expected.settings
+    assert [row["loss"] for row in history.epochs] == [row["loss"] for row in expected.epochs]
+    gl.save(tmp_path / "own.pt", gl.vgg5(4), accuracy=np.float64(0.5), widths=[np.int64(4)])
+    assert read_checkpoint(tmp_path / "own.pt")["widths"] == [4] and gl.load(tmp_path / "own.pt")
+
+
+def test_evaluate_leaves_every_module_in_its_mode_also_by_an_error():
+    net = small_net().train()
+    net[1].eval()
+    gl.evaluate(net, tiny_data().test)
+    assert not net[1].training and net[0].training and net.training
+    with pytest.raises(RuntimeError):
+        gl.evaluate(net, tiny_data(size=2).test)
+    assert not net[1].training and net[0].training
+
+
+def test_a_file_that_save_did_not_write_is_refused_and_a_refused_one_changes_nothing(tmp_path):
+    torch.save(gl.vgg5(4).state_dict(), tmp_path / "state.pt")
+    for model in (None, gl.vgg5(4)):
+        with pytest.raises(ValueError, match="gl.save writes one; a state_dict goes into model.load_state_dict"):
+            gl.load(tmp_path / "state.pt", model)
+    gl.save(tmp_path / "wide.pt", gl.vgg5(6))
+    model = gl.vgg5(4, classes=7)
+    before = gl.parameter_count(model)
+    with pytest.raises(ValueError, match="another architecture"):
+        gl.load(tmp_path / "wide.pt", model)
+    assert gl.parameter_count(model) == before
