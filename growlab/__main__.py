@@ -34,7 +34,7 @@ def run(options) -> int:
         options.usage(f"--{wrong.pop()} is for a single run: a grid takes --folder and --seeds")
     if not options.grid and (wrong := given.keys() & {"folder", "jobs", "seeds"}):
         options.usage(f"--{wrong.pop()} is for a grid: name one, such as table1, or leave it out")
-    if not options.grid and "out" not in given:
+    if not options.grid and not given.get("out"):
         options.usage("a single run needs --out, and many runs the name of a grid, such as table1")
     if options.grid:
         return _run_grid(options.grid, options.device, given)
@@ -74,15 +74,17 @@ def _show(table, contrasts):
 def _run_one(options):
     import torch
 
-    from .data import load_data, random_stream
+    from .data import load_data, random_stream, whole
     from .models import parameter_count
     from .training import Growth, train
 
-    if options.threads:
+    whole("seed", options.seed, 0, "seeds are numbered from 0")
+    if options.threads is not None:
+        whole("threads", options.threads, 1, "so many cores compute")
         torch.set_num_threads(options.threads)
     data = load_data(options.data, limit=options.limit, device=options.device, seed=options.seed)
     torch.manual_seed(random_stream(options.seed, "initialisation").initial_seed())
-    model = _model(options.model, options.width, len(data.classes), data.train.images.shape[1:])
+    model = _model(options.model, options.width, len(data.classes), tuple(data.train.images.shape[1:]))
     growth = None
     if options.method != "none":
         growth = Growth(options.method, options.rate, every=options.every, at=tuple(options.at))
@@ -101,19 +103,18 @@ def _model(name, width, classes, picture):
     """One of the package's models by name, or what your own function returns: "package.module:function"."""
     from torch import nn
 
-    from .models import build
+    from .experiments import build
 
-    if name == "mlp":
-        return build(name, widths=[picture.numel(), width, width, classes])
     if ":" not in name:
-        return build(name, width=width, classes=classes, channels=picture[0])
+        return build(name, width, classes, picture)
     module, _, function = name.partition(":")
     sys.path.insert(0, "")  # a file in this folder is a module too
     try:
-        function = getattr(import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"cannot find {name!r} ({error}): it must be package.module:function, and callable from here") from error
-    if not isinstance(model := function(), nn.Module):
+        model = getattr(import_module(module), function)()
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"cannot get {name!r} ({what}): it must be package.module:function, callable from here") from error
+    if not isinstance(model, nn.Module):
         raise ValueError(f"{name!r} must return a model, and returned {type(model).__name__}")
     return model
 

@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import stats
 
 from .experiments import DEFAULTS, METHODS_OF_THE_PAPER, Run
-from .records import History, environment, write_atomically
+from .records import environment, write_atomically
 
 PHASES = {"training": "training", "evaluation": "evaluation", "growth": "growth", "penalty": "decorrelation"}
 MOMENTS = {"before": "after growth", "after": "after decorrelation", "end": "end"}  # of the last K steps; of the run
@@ -49,17 +49,17 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
     if source.is_file():
         try:
             lines = json.loads(source.read_text())["runs"]
-            kept = [Run(**line["run"]) for line in lines]
-            found = {run.name: (line["state"], line["figures"]) for run, line in zip(kept, lines)}
+            there = [Run(**line["run"]) for line in lines]
+            found = {run.name: (line["state"], line["figures"]) for run, line in zip(there, lines)}
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{source} is no file of gl.collect, or damaged: {type(error).__name__}: {error}") from error
     elif source.is_dir():
-        kept = _runs(source) if runs is None else runs
-        found = {run.name: _figures(source / run.name) for run in kept}
+        there = _runs(source) if runs is None else runs
+        found = {run.name: _figures(source / run.name) for run in there}
     else:
         raise FileNotFoundError(f"{source} is neither a folder of gl.execute nor a file of recorded runs")
     rows = []
-    for run in kept if runs is None else runs:
+    for run in there if runs is None else runs:
         now, figures = found.get(run.name, ("open", {}))
         rows.append({"name": run.name, "state": now, **asdict(run), **figures})
     return pd.DataFrame(rows, columns=None if rows else ["name", "state", *DEFAULTS])
@@ -82,7 +82,7 @@ def collect(folder, file) -> None:
         settings = {name: value for name, value in asdict(run).items() if value != DEFAULTS[name]}
         row = {"run": settings | {"data": kind + colon + Path(path).name}, "state": now}  # not where the pictures lay
         if now == "finished":
-            history = _history(Path(folder) / run.name)
+            history = json.loads((Path(folder) / run.name / "record.json").read_text())
             if history["environment"] not in environments:
                 environments.append(history["environment"])
             row["environment"] = environments.index(history["environment"])
@@ -101,36 +101,32 @@ def _runs(folder):
     return [_read(path, Run.from_json) for path in sorted(Path(folder).glob("*/run.json"))]
 
 
-def _history(place):
-    return _read(place / "record.json", lambda text: asdict(History(**json.loads(text))))
-
-
 def _read(path, parse):
     try:
         return parse(path.read_text())
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise ValueError(f"{path} is damaged: move its folder away, and the others can be read ({type(error).__name__}: {error})") from error
 
 
 def _figures(place):
-    now, figures = state(place), {}
+    now = state(place)
     if now == "failed":
-        figures["error"] = _read(place / "error.json", lambda text: json.loads(text)["error"])
-    if now == "finished":
-        history = _history(place)
-        if not history["epochs"]:
-            raise ValueError(f"{place / 'record.json'} holds no epoch: move its folder away, and the others can be read")
-        seconds = Counter()
-        for row in history["epochs"]:
-            seconds.update(row["seconds"])
-        figures = history["result"] | {"val_accuracy": history["epochs"][-1]["val_accuracy"]}
-        figures |= {"seconds": seconds.total()} | {f"{name}_seconds": seconds[phase] for name, phase in PHASES.items()}
-        figures["moved"] = _mean(steps["last"]["movement"] for steps in history["decorrelations"])
-        notes = _last_notes(history)
-        for moment, when in MOMENTS.items():
-            layers = notes[when]["layers"].values() if when in notes else ()
-            figures |= {f"{name}_{moment}": _mean(layer[name] for layer in layers if name in layer) for name in COSINES}
-    return now, figures
+        return now, _read(place / "error.json", lambda text: {"error": json.loads(text)["error"]})
+    return now, _read(place / "record.json", _measured) if now == "finished" else {}
+
+
+def _measured(text):
+    history, seconds = json.loads(text), Counter()
+    for row in history["epochs"]:
+        seconds.update(row["seconds"])
+    figures = history["result"] | {"val_accuracy": history["epochs"][-1]["val_accuracy"]}
+    figures |= {"seconds": seconds.total()} | {f"{name}_seconds": seconds[phase] for name, phase in PHASES.items()}
+    figures["moved"] = _mean(steps["last"]["movement"] for steps in history["decorrelations"])
+    notes = _last_notes(history)
+    for moment, when in MOMENTS.items():
+        layers = notes[when]["layers"].values() if when in notes else ()
+        figures |= {f"{name}_{moment}": _mean(layer[name] for layer in layers if name in layer) for name in COSINES}
+    return figures
 
 
 def _last_notes(history):
@@ -201,6 +197,9 @@ def summary(table: pd.DataFrame, contrasts: list | None = None, margin: float = 
     of 250 epochs; the check marks of the paper's table 3 are lost, its rows taken in the order of its text. Its
     accuracies are not in our source.
     """
+    for contrast in contrasts or ():
+        if isinstance(contrast, str) or len(contrast) != 2:
+            raise ValueError(f'a contrast must be (arm or list of arms, against), such as ("random", "never"), got {contrast!r}')
     rows, finished = [], table[table["state"] == "finished"]
     for _, group in finished.groupby(["data", "model"], sort=False):
         if doubled := set(group["arm"][group.duplicated(["arm", "seed"])]):

@@ -23,9 +23,10 @@ from .data import whole
 from .plans import METHODS, GrowthPlan, growable, positions_of, share_out
 from .records import plain
 from .similarity import check_name
-from .training import BUDGETS, PRECISIONS, SCHEDULES, Growth
+from .training import BUDGETS, PRECISIONS, SCHEDULES, Growth, moments
 
 LAYERS = {"mlp": 2, "vgg5": 4, "vgg16": 13, "mobilenet": 14}  # so many widths a model has
+SMALLEST = {"vgg5": 16, "vgg16": 32}  # pictures that are left after so many halvings
 
 
 @dataclass(frozen=True)
@@ -80,21 +81,21 @@ class Run:
     def __post_init__(self):
         for name, value in vars(self).items():
             object.__setattr__(self, name, plain(value))
-        for name in (f.name for f in fields(self) if f.type in (float, float | None)):  # 1 and 1.0 are one run
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, float(getattr(self, name)))
-        for name in (f.name for f in fields(self) if f.type is bool):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
-        for name in ("at", "width"):
-            if not isinstance(getattr(self, name), int | list | tuple) or name == "at" and isinstance(self.at, int):
-                raise ValueError(f"{name} must be {'several epochs' if name == 'at' else 'a whole number, or several'}, got {getattr(self, name)!r}")
-        for epoch in self.at:
-            whole("each epoch in at", epoch, 1, "it grows after these")
-        object.__setattr__(self, "at", tuple(sorted(set(self.at))))
-        if not isinstance(self.width, int):
-            object.__setattr__(self, "width", tuple(self.width))
-        if self.data.partition(":")[0] not in ("critters", "digits", "cifar10", "cifar100", "folder"):
+        for name, kind in ((f.name, f.type) for f in fields(self)):
+            value = getattr(self, name)
+            if kind is bool and not isinstance(value, bool):
+                raise ValueError(f"{name} must be True or False, got {value!r}")
+            if kind is float or kind == float | None and value is not None:
+                if isinstance(value, bool) or not isinstance(value, int | float):
+                    raise ValueError(f"{name} must be a number, got {value!r}")
+                object.__setattr__(self, name, float(value))  # 1 and 1.0 are one run
+        object.__setattr__(self, "at", moments(self.at))
+        if isinstance(self.width, Iterable):
+            object.__setattr__(self, "width", plain(tuple(self.width)))
+        elif not isinstance(self.width, int):
+            raise ValueError(f"width must be a whole number, or several, got {self.width!r}")
+        kind, _, path = str(self.data).partition(":")
+        if kind not in ("critters", "digits", "cifar10", "cifar100", "folder") or bool(path) != (kind == "folder"):
             raise ValueError(f'unknown data set {self.data!r}: take "critters", "digits", "cifar10", "cifar100" or "folder:PATH"')
         if self.limit is not None:
             whole("limit", self.limit, 2, "at least one picture to train on and one to validate")
@@ -116,6 +117,8 @@ class Run:
                 raise ValueError(f"{name}={value} is of critters, not of {self.data}: leave it out")
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be a probability, from 0 to 1, got {value}")
+        if self.data == "digits":
+            check_size(self.model, 8)
         if growth := self.growth():
             growth.epochs(self.epochs)
         if self.options and self.method is None:
@@ -328,14 +331,15 @@ def grid(name: str, seeds: int | Iterable[int] = 3, **changes) -> list[Run]:
     """
     check_name("grid", name, GRIDS)
     base, arms = GRIDS[name]
-    if isinstance(seeds, int):
+    if not isinstance(seeds, Iterable):
         whole("seeds", seeds, 1, "so many of each arm")
+        seeds = range(seeds)
     if {"every", "at"} & changes.keys():  # one of them instead of the other
         changes = {"every": None, "at": ()} | changes
     if changes.get("data", base.data) != "critters":
         changes = {"reliability": None, "shortcut": None} | changes
     runs = list(arms(replace(base, **changes)))
-    return [replace(run, seed=seed) for seed in (range(seeds) if isinstance(seeds, int) else seeds) for run in runs]
+    return [replace(run, seed=seed) for seed in seeds for run in runs]
 
 
 def widths_by_epoch(run: Run) -> list[tuple[int, ...]]:
@@ -365,8 +369,14 @@ def multiply_adds(model: str, widths: tuple[int, ...], classes=10, picture: tupl
     return sum(times.get(name, 0) * weight.numel() for name, weight in network.named_parameters())
 
 
+def check_size(model: str, pixels: int) -> None:
+    if pixels < (least := SMALLEST.get(model, 1)):
+        raise ValueError(f"{model} takes pictures of {least}×{least} pixels or more, and these have {pixels}: take mlp or mobilenet")
+
+
 def build(model: str, width: int | tuple[int, ...], classes: int, picture: tuple[int, ...]) -> nn.Sequential:
     """One of the package's networks for pictures of that shape, (C, H, W)."""
+    check_size(model, min(picture[1:]))
     if model == "mlp":
         hidden = (width,) * LAYERS[model] if isinstance(width, int) else width
         return models.mlp([math.prod(picture), *hidden, classes])

@@ -4,11 +4,14 @@ Nothing here knows that networks can grow. That is the point: growing needs no s
 (notebooks 00 and 02). The convolutions have no bias, since batch normalisation follows them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import nn
+
+from .data import whole
+from .similarity import check_name
 
 VGG16_BLOCKS = (2, 2, 3, 3, 3)  # convolutions per block; a max-pooling ends each block
 MOBILENET_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)  # of the 13 depthwise convolutions, for 32x32 pictures
@@ -21,7 +24,7 @@ def mlp(widths: Sequence[int], activation=nn.ReLU) -> nn.Sequential:
     """
     if len(widths) < 2:
         raise ValueError(f"mlp needs at least [inputs, classes], got {list(widths)}")
-    _check_widths(widths)
+    widths = _checked(widths)
     layers = [nn.Flatten()]
     for inputs, outputs in zip(widths, widths[1:]):
         layers += [nn.Linear(inputs, outputs), activation()]
@@ -93,17 +96,16 @@ def _conv(inputs, outputs, kernel, stride=1, groups=1):
 
 
 def _widths(width, layers):
-    widths = [width] * layers if isinstance(width, int) else list(width)
+    widths = list(width) if isinstance(width, Iterable) else [width] * layers
     if len(widths) != layers:
         raise ValueError(f"width must be one number or a list of {layers} (one per layer), got {len(widths)}: {widths}")
-    _check_widths(widths)
-    return widths
+    return _checked(widths)
 
 
-def _check_widths(widths):
+def _checked(widths):
     for width in widths:
-        if not isinstance(width, int) or width < 1:
-            raise ValueError(f"every width must be a whole number of at least 1, got {width!r} in {list(widths)}")
+        whole("every width", width, 1, f"they are {list(widths)}")
+    return [int(width) for width in widths]
 
 
 def recipe(model: nn.Module) -> dict | None:
@@ -127,8 +129,7 @@ def recipe(model: nn.Module) -> dict | None:
 
 def build(name: str, **made) -> nn.Sequential:
     """One of the networks above by name."""
-    if name not in BUILDERS:
-        raise ValueError(f"unknown model {name!r}: choose from {', '.join(BUILDERS)}")
+    check_name("model", name, BUILDERS)
     return BUILDERS[name](**made)
 
 

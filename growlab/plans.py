@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .data import whole
 from .models import evaluating
 from .surgery import widen
 from .units import Edit, Unit, units
@@ -119,10 +120,9 @@ class GrowthPlan:
             neurons = ranked._most_that_fits("parameters", parameters, ranked._parameters)
         elif flops is not None:
             neurons = ranked._most_that_fits("flops", flops, ranked._flops)
-        if not isinstance(neurons, int) or neurons < 0 or rate is None and neurons > self.neurons:
-            raise ValueError(
-                f"the plan has {self.neurons} candidates, {neurons} were asked for: ask for fewer, or propose more"
-            )
+        whole("neurons", neurons, 0, f"the plan has {self.neurons} candidates")
+        if rate is None and neurons > self.neurons:
+            raise ValueError(f"the plan has {self.neurons} candidates, {neurons} were asked for: ask for fewer, or propose more")
         if per_unit:
             return ranked._per_unit(neurons, exact=rate is None)
         return replace(ranked, candidates=ranked.candidates[:neurons])
@@ -159,8 +159,8 @@ class GrowthPlan:
     def _most_that_fits(self, name, budget, cost):
         if not self.costs:
             raise ValueError(f"this plan does not know its costs: make it with gl.propose to use {name}=")
-        if cost(0) > budget:
-            raise ValueError(f"{name}={budget:,} is less than the network has already ({cost(0):,})")
+        if not budget >= cost(0):  # nan is not
+            raise ValueError(f"{name} must be at least what the network has already, {cost(0):,}, got {budget:,}")
         return bisect_right(range(self.neurons + 1), budget, key=cost) - 1
 
     def _added(self, neurons):

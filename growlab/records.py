@@ -20,7 +20,7 @@ from torch import nn
 from . import models
 from .plans import Candidate
 from .surgery import widen
-from .units import units
+from .units import named_tensors, units
 
 
 @dataclass
@@ -79,7 +79,7 @@ def save(path, model: nn.Module, **extra) -> None:
 
     Weights and plain values only. The file appears whole or not at all: an old one survives a full disk.
     """
-    contents = {"recipe": models.recipe(model), "model": model.state_dict(), **plain(extra)}
+    contents = {"model": model.state_dict(), **plain({"recipe": models.recipe(model), **extra})}
     buffer = io.BytesIO()
     torch.save(contents, buffer)
     write_atomically(path, buffer.getvalue())
@@ -89,14 +89,16 @@ def load(path, model: nn.Module | None = None) -> nn.Module:
     """The model that ``save`` or ``train`` wrote, grown shapes included.
 
     The package's own models are built anew from the name and widths in the file. For any other, pass a fresh
-    ``model``: it is grown in place to the shapes in the file. No pickled code is ever run. Raises ``ValueError`` if
-    the file is of another architecture.
+    ``model``: it is grown in place to the shapes in the file, and keeps its precision. No pickled code is ever run.
+    Raises ``ValueError`` if the file is of another architecture; then ``model`` is as it was.
     """
     contents = read_checkpoint(path)
     if model is None:
         if contents["recipe"] is None:
             raise ValueError(f"{path} holds a model of your own: pass a fresh one, load(path, model=…)")
         model = models.build(**contents["recipe"])
+        for name, tensor in named_tensors(model).items():
+            tensor.data = tensor.to(contents["model"][name].dtype)
     restore(model, contents["model"], path)
     return model
 
@@ -156,7 +158,9 @@ def restore(model: nn.Module, state: dict, path) -> None:
 
 
 def _load_state(model, state, path):
+    before = copy.deepcopy(model.state_dict())
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
+    except RuntimeError as error:  # after it has loaded what fits
+        model.load_state_dict(before)
         raise ValueError(f"{path} is of another architecture than the model: {error}") from error

@@ -8,6 +8,7 @@ resumed from the checkpoint of an epoch ends bit-equal to one that was never sto
 import copy
 import math
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -73,15 +74,11 @@ class Growth:
         check_name("budget", self.budget, BUDGETS)
         if not callable(self.method) and self.method not in METHODS:
             raise ValueError(f"unknown method {self.method!r}: choose from {', '.join(METHODS)}, or pass your own function")
-        if not isinstance(self.at, Iterable):
-            raise ValueError(f"at must be several epochs, got {self.at!r}: one is at=({self.at},)")
-        for epoch in self.at:
-            whole("each epoch in at", epoch, 1, "it grows after these")
+        object.__setattr__(self, "at", moments(self.at))
         if (self.every is None) == (not self.at):
             raise ValueError(f"give either every= or at=, got every={self.every}, at={self.at}")
         if self.every is not None:
             whole("every", self.every, 1, "it grows after so many epochs, and after twice as many, …")
-        object.__setattr__(self, "at", tuple(sorted(set(self.at))))
         check_options(self.k, self.decorrelate)
         check_name("when", self.when, WHEN)
         if self.gate is not None:
@@ -117,20 +114,31 @@ class Growth:
         return self.at or tuple(range(self.every, total, self.every))
 
 
+def moments(at: Iterable[int]) -> tuple[int, ...]:
+    """The epochs of ``at``, in order, each once."""
+    if not isinstance(at, Iterable):
+        raise ValueError(f"at must be several epochs, got {at!r}: one is at=({at},)")
+    at = plain(tuple(at))
+    for epoch in at:
+        whole("each epoch in at", epoch, 1, "it grows after these")
+    return tuple(sorted(set(at)))
+
+
 def learning_rate(schedule: str, epoch: float, epochs: int, growths=()) -> float:
-    """The factor of the learning rate at a moment of training, in [0, 1].
+    """The factor of the learning rate, in [0, 1], at a moment of training: ``epoch`` from 0 to ``epochs``.
 
     "cosine": one half cosine over the run (the paper). "restarts": one for each stage between two ``growths``.
     "constant_then_cosine": 1 for the first 40 % of the run, then a half cosine: grow early, decay long.
     """
+    check_name("schedule", schedule, SCHEDULES)
+    if not 0 <= epoch <= epochs or epochs == 0:
+        raise ValueError(f"epoch must lie within the run, from 0 to epochs, at least 1, got {epoch} of {epochs}")
     start, end = 0.0, float(epochs)
     if schedule == "restarts":
         edges = [0, *growths, epochs]
         start, end = next((a, b) for a, b in zip(edges, edges[1:]) if epoch < b or b == epochs)
     elif schedule == "constant_then_cosine":
         start = CONSTANT_PART * epochs
-    elif schedule != "cosine":
-        raise ValueError(f"unknown schedule {schedule!r}: choose from {', '.join(SCHEDULES)}")
     return (1 + math.cos(math.pi * max(epoch - start, 0) / (end - start))) / 2
 
 
@@ -159,7 +167,7 @@ def train(
 
     With a ``folder``, the state is kept in ``folder/checkpoint.pt`` after every epoch and the finished history in
     ``folder/record.json``. The same call goes on where a stopped or killed run was, with the number of threads it was
-    started with. Raises ``ValueError`` if the folder holds a run with other settings.
+    started with. Raises ``ValueError`` if the folder holds a run with other settings or on other pictures.
 
     ``each_epoch(history)`` is called after every epoch, before it is kept; what it raises ends the run there.
     """
@@ -167,15 +175,15 @@ def train(
     whole("epochs", epochs, 1, "the paper has 250")
     growths = growth.epochs(epochs) if growth else ()
     learning_rate(schedule, 0, epochs, growths)
-    if precision not in PRECISIONS:
-        raise ValueError(f"unknown precision {precision!r}: choose from {', '.join(PRECISIONS)}")
+    check_name("precision", precision, PRECISIONS)
     model.to(data.train.images.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
-    settings = {
-        "data": data.name, "pictures": len(data.train), "epochs": epochs, "growth": _describe(growth), "seed": seed,
-        "lr": lr, "momentum": momentum, "weight_decay": weight_decay, "batch_size": batch_size, "schedule": schedule,
-        "augment": augment, "precision": precision, "model": models.recipe(model) or type(model).__name__,
-    }  # fmt: skip
+    settings = plain({
+        "data": data.name, "pictures": len(data.train), "checksum": _checksum(data.train), "epochs": epochs,
+        "growth": _describe(growth), "seed": seed, "lr": lr, "momentum": momentum, "weight_decay": weight_decay,
+        "batch_size": batch_size, "schedule": schedule, "augment": augment, "precision": precision,
+        "model": models.recipe(model) or type(model).__name__,
+    })  # fmt: skip
     history = History(settings, environment(data.train.images.device))
     checkpoint = None
     if folder is not None:
@@ -340,6 +348,14 @@ def _describe(growth):
     return {**asdict(growth), "method": method, "at": list(growth.at)}
 
 
+def _checksum(split):
+    """Of the pictures and their labels: other ones of the same name are another run."""
+    checksum = 0
+    for column in (split.images, split.labels):
+        checksum = zlib.crc32(column.cpu().contiguous().numpy(), checksum)
+    return checksum
+
+
 @contextmanager
 def threads(count):
     """The number of threads changes the order of sums, so it belongs to a run."""
@@ -361,9 +377,9 @@ def _resume(path, model, optimizer, settings):
     if settings["model"] == contents["recipe"]:  # the very model that was stopped, grown since it was first passed
         settings = settings | {"model": history.settings["model"]}
     different = {
-        name: (history.settings.get(name), value)
+        name: (history.settings[name], value)
         for name, value in settings.items()
-        if history.settings.get(name) != value
+        if history.settings.get(name, value) != value  # an earlier version noted fewer
     }
     if different:
         raise ValueError(f"{path} belongs to a run with other settings; name: (there, now) {different}; choose another folder")

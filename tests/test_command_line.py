@@ -60,6 +60,10 @@ def test_a_failed_run_of_a_grid_is_shown_and_ends_with_status_1(grid, tmp_path, 
         ("run quick --seeds 1 --jobs -1", "jobs must be a whole number of at least 1, got -1"),
         (f"results {RESULTS / 'first_growth.json'}", "no file of gl.collect"),
         ("run quick --device nowhere", "nowhere"),
+        ("run quick --data digits", "vgg5 takes pictures of 16×16 pixels or more, and these have 8: take mlp"),
+        ("run --data digits --out here", "vgg5 takes pictures of 16×16 pixels or more, and these have 8: take mlp"),
+        ("run --out here --threads 0", "threads must be a whole number of at least 1, got 0"),
+        ("run --out here --seed -1", "seed must be a whole number of at least 0, got -1"),
         ("results nowhere", "nowhere is neither"),
     ],
 )
@@ -70,13 +74,14 @@ def test_bad_input_ends_with_status_2_and_one_clear_line(arguments, message, tmp
     assert error.startswith("growlab: ") and "\n" not in error
     with pytest.raises(AssertionError, match=message):
         raise AssertionError(error)
-    assert not (tmp_path / "runs").exists()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
     "arguments, message",
     [
         ("run", "needs --out"),
+        ("run --out=", "needs --out"),
         ("run quick --out x", "--out is for a single run"),
         ("run quick --seed 1", "--seed is for a single run"),
         ("run --out x --jobs 2", "--jobs is for a grid"),
@@ -98,9 +103,10 @@ def test_a_loss_that_explodes_is_told(tmp_path, capsys):
 
 def test_a_model_of_your_own_must_be_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "odd_models.py").write_text("def text():\n    return 'no model'\n")
-    assert main("run --data digits --model odd_models:text --out here".split()) == 2
-    assert "must return a model, and returned str" in capsys.readouterr().err
+    (tmp_path / "odd_models.py").write_text("def text():\n    return 'no model'\n\n\ndef key():\n    return {}['width']\n")
+    for name, said in (("text", "'odd_models:text' must return a model, and returned str"), ("key", "(KeyError: 'width'): it must be")):
+        assert main(f"run --data digits --model odd_models:{name} --out here".split()) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_a_record_is_never_written_over_by_itself_nor_an_empty_one_left(tmp_path, capsys):

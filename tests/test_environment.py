@@ -198,7 +198,7 @@ def test_run_grows_a_model_of_your_own(tmp_path):
     ("--data folder:missing", "missing"),
     ("--limit 1", "limit"),
     ("--model resnet", "unknown model 'resnet'"),
-    ("--model nowhere:make", "cannot find 'nowhere:make'"),
+    ("--model nowhere:make", "cannot get 'nowhere:make'"),
     ("--width 0", "width"),
     ("--method sprout", "unknown method 'sprout'"),
     ("--rate 3.5", "3.5"),

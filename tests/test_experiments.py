@@ -77,7 +77,7 @@ def same(a, b):
 
 
 OTHER = {
-    "data": "critters", "limit": 100, "model": "vgg5", "width": 9, "method": "random", "rate": 0.5, "at": (1, 3),
+    "data": "critters", "limit": 100, "model": "mobilenet", "width": 9, "method": "random", "rate": 0.5, "at": (1, 3),
     "budget": "parameters", "options": {"step": 0.1}, "k": 3, "when": "every_epoch", "penalty": "square",
     "penalty_strength": 2, "weight_change": "frobenius", "change_strength": 2, "previous": "iteration", "movement": 0.2,
     "target": "labels", "refresh": True, "epochs": 5, "schedule": "restarts", "lr": 0.06, "batch_size": 16,
@@ -830,6 +830,9 @@ def test_impossible_summaries_say_why():
         gl.summary(table, [("random", "never")])
     with pytest.raises(ValueError, match="several runs of one seed are called 'random': select rows"):
         gl.summary(pd.concat([table, table]))
+    for contrasts in (["random"], "random", [("random",)]):
+        with pytest.raises(ValueError, match=r"a contrast must be \(arm or list of arms, against\).* got"):
+            gl.summary(table, contrasts)
     assert default_contrasts(table) == ([], [])
 
 
@@ -840,7 +843,10 @@ def test_impossible_summaries_say_why():
     ({"augment": "no"}, "augment must be True or False, got 'no'"), ({"refresh": "yes"}, "refresh must be"),
     ({"at": (1.5,)}, "each epoch in at must be a whole number"), ({"at": 3}, "at must be several epochs, got 3"),
     ({"every": 2.5, "at": ()}, "every must be"), ({"budget": "money"}, "unknown budget 'money'"), ({"seed": True}, "seed must be"),
-    ({"width": 4.0}, "width must be a whole number, or several, got 4.0"),
+    ({"width": 4.0}, "width must be a whole number, or several, got 4.0"), ({"width": (4, 4, 4.5, 4)}, "width must be .* got 4.5"),
+    ({"data": "digits", "model": "vgg16"}, "vgg16 takes pictures of 32×32 pixels or more, and these have 8: take mlp or mobilenet"),
+    ({"lr": None}, "lr must be a number, got None"), ({"rate": "high"}, "rate must be a number, got 'high'"),
+    ({"data": "folder:"}, "unknown data set 'folder:'"), ({"data": 3}, "unknown data set 3"),
 ])  # fmt: skip
 def test_a_run_that_cannot_be_trained_is_refused_with_the_value(changes, message):
     with pytest.raises(ValueError, match=message):
@@ -850,7 +856,11 @@ def test_a_run_that_cannot_be_trained_is_refused_with_the_value(changes, message
 def test_numpy_s_numbers_make_the_same_run():
     odd = Run(width=np.int64(4), method="random", rate=np.float64(0.5), at=(np.int64(1),), seed=np.int64(2), options={})
     assert odd == Run(width=4, method="random", rate=0.5, at=(1,), seed=2) and odd.name == Run.from_json(odd.to_json()).name
-    assert gl.grid("quick", np.arange(2)) == gl.grid("quick", 2)
+    assert gl.grid("quick", np.arange(2)) == gl.grid("quick", np.int64(2)) == gl.grid("quick", 2)
+    arrays = Run(width=np.array([4, 5, 6, 7]), method="random", at=np.array([2, 1]))
+    assert arrays == Run(width=(4, 5, 6, 7), method="random", at=(1, 2)) == Run.from_json(arrays.to_json())
+    with pytest.raises(ValueError, match="seeds must be a whole number of at least 1, got 2.5"):
+        gl.grid("quick", 2.5)
 
 
 def test_grids_take_another_schedule_and_other_data():
@@ -868,7 +878,8 @@ def test_jobs_must_be_a_number_of_processes_and_runs_some(jobs, tmp_path):
 
 @pytest.mark.parametrize("name, text", [
     ("run.json", ""), ("record.json", '{"settings": {}, "env'), ("record.json", "{}"), ("record.json", "[]"),
-    ("record.json", '{"settings": {}, "environment": {}}'), ("error.json", "{"),
+    ("record.json", '{"settings": {}, "environment": {}}'),
+    ("record.json", '{"settings": {}, "environment": {}, "epochs": [{}]}'), ("error.json", "{"),
 ])  # fmt: skip
 def test_a_damaged_file_is_named(name, text, tmp_path):
     place = tmp_path / TINY.name

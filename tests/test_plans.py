@@ -3,6 +3,7 @@
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -24,6 +25,12 @@ def batches():
 def test_starting_widths_of_the_paper():
     assert gl.parameter_count(gl.vgg16(16)) == 28_666
     assert gl.parameter_count(gl.mobilenet(32)) == 19_978
+
+
+def test_numpy_s_numbers_are_widths_and_budgets_too():
+    model = gl.vgg5(np.int64(4))
+    assert repr(model) == repr(gl.vgg5(np.full(4, 4))) == repr(gl.vgg5(4)) and repr(gl.mlp(np.array([6, 4]))) == repr(gl.mlp([6, 4]))
+    assert gl.propose("random", model).within(neurons=np.int64(2)).neurons == 2
 
 
 @pytest.mark.parametrize("method", ["random", "net2net"])
@@ -195,7 +202,8 @@ def test_unknown_methods_are_answered_with_the_list(model):
 
 @pytest.mark.parametrize("budget, message", [
     ({}, "exactly one budget"), ({"rate": 0.3, "neurons": 2}, "exactly one budget"), ({"neurons": 23}, "22 candidates, 23"),
-    ({"neurons": -1}, "22 candidates"), ({"parameters": 10}, "less than the network has"), ({"flops": 10**9}, "pass batches"),
+    ({"neurons": -1}, "22 candidates"), ({"neurons": 2.5}, "whole number of at least 0, got 2.5"), ({"flops": 10**9}, "pass batches"),
+    ({"parameters": 10}, "at least what the network has already, .* got 10"), ({"parameters": math.nan}, "already, .* got nan"),
 ])  # fmt: skip
 def test_impossible_budgets_say_why(model, budget, message):
     with pytest.raises(ValueError, match=message):
@@ -210,7 +218,7 @@ def test_a_model_in_which_nothing_can_grow_says_why():
 @pytest.mark.parametrize("make, message", [
     (lambda: gl.vgg16([16] * 12), "list of 13.*got 12"), (lambda: gl.vgg5(0), "at least 1, got 0"),
     (lambda: gl.mobilenet([8] * 13), "list of 14.*got 13"), (lambda: gl.mlp([64]), "at least"),
-    (lambda: gl.vgg5([4, 4, 4.5, 4]), "whole number.*4.5"),
+    (lambda: gl.vgg5([4, 4, 4.5, 4]), "whole number.*4.5"), (lambda: gl.vgg5(4.0), "whole number.*4.0"), (lambda: gl.vgg5(True), "got True"),
 ])  # fmt: skip
 def test_widths_of_the_wrong_length_or_kind_are_named(make, message):
     with pytest.raises(ValueError, match=message):

@@ -180,6 +180,24 @@ def test_a_folder_with_another_run_is_refused(data, tmp_path):
         gl.train(small_net(), data, **settings(lr=0.01), folder=tmp_path)
 
 
+def test_a_folder_with_a_run_on_other_pictures_is_refused_and_one_of_an_earlier_version_goes_on(data, tmp_path, monkeypatch):
+    other = tiny_data()
+    other.train.labels[0] = 1 - other.train.labels[0]
+    gl.train(small_net(), data, **settings(), folder=tmp_path / "new")
+    with pytest.raises(ValueError, match="other settings.*'checksum'"):
+        gl.train(small_net(), other, **settings(), folder=tmp_path / "new")
+    write = training._write_checkpoint
+
+    def write_without(path, model, optimizer, history):
+        history.settings.pop("checksum", None)
+        write(path, model, optimizer, history)
+
+    monkeypatch.setattr(training, "_write_checkpoint", write_without)
+    gl.train(small_net(), data, **settings(epochs=1, growth=None), folder=tmp_path / "old")
+    monkeypatch.undo()
+    assert len(gl.train(small_net(), data, **settings(epochs=1, growth=None), folder=tmp_path / "old").epochs) == 1
+
+
 def test_growing_with_momentum_trains_exactly_as_without_growth_when_fresh_neurons_stay_silent(data):
     """With outgoing weights at zero and frozen there, a grown run is the run that never grew."""
     plain, grown = small_net().double(), small_net().double()
@@ -224,6 +242,8 @@ def test_growth_epochs():
     (lambda: gl.Growth(at=(0, 2)), "each epoch in at must be"), (lambda: gl.Growth(at=(1.5,)), "each epoch in at must be a whole number"),
     (lambda: gl.Growth(None, every=2), "unknown method None"),
     (lambda: gl.Growth(at=(5,)).epochs(5), "within 1 … 4"), (lambda: learning_rate("linear", 0, 5), "choose from cosine"),
+    (lambda: learning_rate("cosine", 13, 12), "epoch must lie within the run.* got 13 of 12"),
+    (lambda: learning_rate("restarts", 0, 0), "got 0 of 0"), (lambda: learning_rate("cosine", math.nan, 2), "got nan of 2"),
 ])  # fmt: skip
 def test_impossible_schedules_say_why(make, message):
     with pytest.raises(ValueError, match=message):
@@ -441,8 +461,8 @@ def test_wrong_options_of_growth_are_named_before_training(options, message):
 
 
 def test_numpy_s_numbers_in_the_settings_lose_no_run(tmp_path):
-    growth = gl.Growth("random", np.float64(0.5), at=(np.int64(1),), gate=np.float64(0.99))
-    how = {"growth": growth, "seed": np.int64(1), "lr": np.float64(0.05), "folder": tmp_path, "progress": False}
+    growth = gl.Growth("random", np.float64(0.5), at=np.array([1]), gate=np.float64(0.99))
+    how = {"growth": growth, "seed": np.int64(1), "lr": np.float64(0.05), "augment": np.True_, "folder": tmp_path, "progress": False}
 
     def stop(history):
         if len(history.epochs) == 2:
@@ -455,7 +475,7 @@ def test_numpy_s_numbers_in_the_settings_lose_no_run(tmp_path):
     expected = gl.train(small_net(), tiny_data(), 3, **plain)
     assert json.loads((tmp_path / "record.json").read_text())["settings"] == expected.settings
     assert [row["loss"] for row in history.epochs] == [row["loss"] for row in expected.epochs]
-    gl.save(tmp_path / "own.pt", gl.vgg5(4), accuracy=np.float64(0.5), widths=[np.int64(4)])
+    gl.save(tmp_path / "own.pt", gl.vgg5(np.int64(4), classes=np.int64(3)), accuracy=np.float64(0.5), widths=[np.int64(4)])
     assert read_checkpoint(tmp_path / "own.pt")["widths"] == [4] and gl.load(tmp_path / "own.pt")
 
 
@@ -480,3 +500,16 @@ def test_a_file_that_save_did_not_write_is_refused_and_a_refused_one_changes_not
     with pytest.raises(ValueError, match="another architecture"):
         gl.load(tmp_path / "wide.pt", model)
     assert gl.parameter_count(model) == before
+    gl.save(tmp_path / "five.pt", gl.vgg5(4, classes=5))
+    first = model[0].weight.clone()
+    with pytest.raises(ValueError, match="another architecture"):
+        gl.load(tmp_path / "five.pt", model)
+    assert torch.equal(model[0].weight, first)  # it would fit
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
+def test_a_model_comes_back_in_its_precision(dtype, tmp_path):
+    model = gl.vgg5([4, 5, 6, 7]).to(dtype)
+    gl.save(tmp_path / "model.pt", model)
+    loaded = gl.load(tmp_path / "model.pt")
+    assert same_weights(model, loaded) and loaded[0].weight.dtype == loaded[1].running_mean.dtype == dtype
