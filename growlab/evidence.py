@@ -40,8 +40,9 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
     ``test_accuracy``, ``val_accuracy``; ``parameters``, ``widths`` and ``multiply_adds`` (per picture) of the final
     network; ``compute``: the multiply-adds of training, three times those of every picture's way forward, without
     proposals and K steps. ``seconds``, and those of training, evaluation, growth and penalty (the K steps); ``moved``:
-    the mean movement that the K steps measured. Mean cosine, mean absolute cosine and twins' angle (radians), averaged
-    over layers, before and after the last K steps and at the end.
+    the mean movement that the K steps measured. Mean cosine, mean absolute cosine, twins' angle (radians) and
+    the share of pairs within ±0.1 (``near_zero``), averaged over layers, before and after the last K steps and at the
+    end.
 
     ``runs``: these only, in this order, with their labels. Raises ``FileNotFoundError`` for a source that is not there.
     """
@@ -126,7 +127,14 @@ def _measured(text):
     for moment, when in MOMENTS.items():
         layers = notes[when]["layers"].values() if when in notes else ()
         figures |= {f"{name}_{moment}": _mean(layer[name] for layer in layers if name in layer) for name in COSINES}
+        figures[f"near_zero_{moment}"] = _mean(_near_zero(layer["histogram"]) for layer in layers)
     return figures
+
+
+def _near_zero(histogram):
+    """The share of pairs of neurons whose cosine lies within ±0.1 (Fig. 6 of the paper): four bins of 0.05."""
+    middle = len(histogram) // 2
+    return sum(histogram[middle - 2 : middle + 2]) / max(sum(histogram), 1)
 
 
 def _last_notes(history):
