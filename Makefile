@@ -50,11 +50,11 @@ test: $(STAMP)
 
 bench: $(STAMP)
 	@echo "==> Measuring training, surgery, imports and drawing"
-	@$(RUN) tests/bench.py
+	@$(RUN) tools/bench.py
 
 times: $(STAMP)
 	@echo "==> Running all cells of each notebook"
-	@OMP_NUM_THREADS=1 $(RUN) tests/store_notebooks.py --times
+	@OMP_NUM_THREADS=1 $(RUN) tools/store_notebooks.py --times
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .hypothesis

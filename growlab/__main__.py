@@ -8,7 +8,6 @@ import argparse
 import sys
 from importlib import import_module
 
-
 ONE = {  # what a single run is unless told otherwise; a grid has its own
     "data": "critters", "limit": None, "model": "vgg5", "width": 16, "method": "random", "rate": 0.35, "every": None,
     "at": (), "epochs": 12, "lr": 0.1, "weight_decay": 1e-4, "batch_size": 128, "schedule": "cosine",
@@ -42,9 +41,10 @@ def run(options) -> int:
 
 
 def _run_grid(name, device, given):
-    from .evidence import summary
-    from .execution import execute
-    from .experiments import DEFAULTS, grid
+    from growlab.lab.execute import execute
+    from growlab.lab.grids import grid
+    from growlab.lab.run import DEFAULTS
+    from growlab.lab.statistics import summary
 
     changes = {setting: value for setting, value in given.items() if setting in DEFAULTS}
     runs = grid(name, given.get("seeds", 3), **changes)
@@ -54,7 +54,8 @@ def _run_grid(name, device, given):
 
 
 def results(options) -> int:
-    from .evidence import collect, results, summary
+    from growlab.lab.results import collect, results
+    from growlab.lab.statistics import summary
 
     table = results(options.source)
     if options.json:
@@ -74,9 +75,12 @@ def _show(table, contrasts):
 def _run_one(options):
     import torch
 
-    from .data import load_data, random_stream, whole
-    from .models import parameter_count
-    from .training import Growth, train
+    from growlab.checks import whole
+    from growlab.data.sources import load_data
+    from growlab.growth import Growth
+    from growlab.models import parameter_count
+    from growlab.seeds import random_stream
+    from growlab.training import train
 
     whole("seed", options.seed, 0, "seeds are numbered from 0")
     if options.threads is not None:
@@ -103,7 +107,7 @@ def _model(name, width, classes, picture):
     """One of the package's models by name, or what your own function returns: "package.module:function"."""
     from torch import nn
 
-    from .experiments import build
+    from growlab.models import for_pictures as build
 
     if ":" not in name:
         return build(name, width, classes, picture)
@@ -120,7 +124,7 @@ def _model(name, width, classes, picture):
 
 
 def doctor(options) -> int:
-    from .doctor import examine
+    from growlab.doctor import examine
 
     checks = examine()
     for good, text in checks:

@@ -15,19 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .data import random_stream
-from .models import evaluating
-from .plans import GrowthPlan, growable
-from .similarity import (
-    CHANGES,
-    PENALTIES,
-    change_and_gradient,
-    check_name,
-    penalty_and_gradient,
-    twin_angle,
-    unit_rows,
-)  # fmt: skip
-from .units import units
+from growlab.checks import check_name
+from growlab.models import evaluating
+from growlab.penalties import CHANGES, PENALTIES, change_and_gradient, penalty_and_gradient
+from growlab.plans import GrowthPlan
+from growlab.seeds import random_stream
+from growlab.similarity import twin_angle, unit_rows
+from growlab.structure.units import growable, units
 
 TARGETS = ("labels", "outputs")
 PREVIOUS = ("before", "iteration")
@@ -96,7 +90,7 @@ def decorrelate(
         known = [unit.name for unit in units(model, coupled=True)]
         for name in pairs:
             check_name("unit in twins", name, known)
-    layers = [_Layer.of(unit, pairs.get(unit.name), penalty, seed) for unit in found]
+    layers = [MovingLayer.of(unit, pairs.get(unit.name), penalty, seed) for unit in found]
     layers = [layer for layer in layers if layer.parameter.requires_grad]
     task = _Task(model, layers, target) if batches is not None else None
     pictures = _some(batches, k + 1) if batches is not None else [None] * (k + 1)
@@ -174,10 +168,8 @@ def check_options(k, options: dict) -> None:
 
 
 # The parts
-
-
 @dataclass(eq=False)
-class _Layer:
+class MovingLayer:
     """The filters of one unit's producer on their way, as rows ``(n, D)``; ``start`` is where they come from."""
 
     name: str

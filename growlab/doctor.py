@@ -105,7 +105,7 @@ def disk():
 
 
 def data_folder():
-    from .data import default_root
+    from growlab.data.sources import default_root
 
     root = Path(os.environ.get("GROWLAB_DATA") or default_root()).expanduser().absolute()
     existing = next(folder for folder in (root, *root.parents) if folder.exists())

@@ -4,14 +4,15 @@ Nothing here knows that networks can grow. That is the point: growing needs no s
 (notebooks 00 and 02). The convolutions have no bias, since batch normalisation follows them.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from .data import whole
-from .similarity import check_name
+from growlab import models
+from growlab.checks import check_name, whole
 
 VGG16_BLOCKS = (2, 2, 3, 3, 3)  # convolutions per block; a max-pooling ends each block
 MOBILENET_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)  # of the 13 depthwise convolutions, for 32x32 pictures
@@ -134,3 +135,20 @@ def build(name: str, **made) -> nn.Sequential:
 
 
 BUILDERS = {"mlp": mlp, "vgg5": vgg5, "vgg16": vgg16, "mobilenet": mobilenet}
+LAYERS = {"mlp": 2, "vgg5": 4, "vgg16": 13, "mobilenet": 14}  # so many widths a model has
+SMALLEST = {"vgg5": 16, "vgg16": 32}  # pictures that are left after so many halvings
+
+
+def check_size(model: str, pixels: int) -> None:
+    if pixels < (least := SMALLEST.get(model, 1)):
+        raise ValueError(f"{model} takes pictures of {least}×{least} pixels or more, and these have {pixels}: take mlp or mobilenet")
+
+
+def for_pictures(model: str, width: int | tuple[int, ...], classes: int, picture: tuple[int, ...]) -> nn.Sequential:
+    """One of the package's networks for pictures of that shape, (C, H, W)."""
+    check_size(model, min(picture[1:]))
+    if model == "mlp":
+        hidden = (width,) * LAYERS[model] if isinstance(width, int) else width
+        return models.mlp([math.prod(picture), *hidden, classes])
+    widths = width if isinstance(width, int) else list(width)
+    return models.build(model, width=widths, classes=classes, channels=picture[0])

@@ -10,25 +10,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
-from importlib import import_module
-from itertools import islice
-from math import nan, prod
+from math import nan
+from pkgutil import resolve_name
 
 import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .data import whole
-from .models import evaluating
-from .surgery import widen
-from .units import Edit, Unit, units
+from growlab.checks import whole
+from growlab.costs import TensorCost, costs_of
+from growlab.structure.units import Edit, units
+from growlab.surgery import widen
 
-METHODS = {  # name -> module and function; anything with the same signature can be passed instead of a name
-    "random": ("random_growth", "fresh"),
-    "net2net": ("random_growth", "net2net"),
-    "splitting": ("splitting", "splitting"),
-    "firefly": ("firefly", "firefly"),
+METHODS = {  # name -> function; anything with the same signature can be passed instead of a name
+    "random": "growlab.methods.random_growth:fresh",
+    "net2net": "growlab.methods.random_growth:net2net",
+    "splitting": "growlab.methods.splitting:splitting",
+    "firefly": "growlab.methods.firefly:firefly",
 }
 DRAWN = {"random", "net2net"}  # their scores are random numbers; those of all others predict a decrease of the loss
 
@@ -53,28 +52,13 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Layer:
-    """What a weight costs: its shape, how often a picture uses it, and which of its axes follow which unit."""
-
-    shape: tuple[int, ...]
-    positions: int | None  # None: not measured
-    grows: tuple[tuple[int, str, int], ...]  # (axis, unit, entries per neuron)
-
-    def size(self, added: Counter) -> int:
-        shape = list(self.shape)
-        for axis, unit, repeat in self.grows:
-            shape[axis] += repeat * added[unit]
-        return prod(shape)
-
-
-@dataclass(frozen=True)
 class GrowthPlan:
     """Candidates for a model with these ``widths`` (neurons by unit, before growth), best first."""
 
     method: str
     widths: dict[str, int]
     candidates: tuple[Candidate, ...]
-    costs: tuple[Layer, ...] = field(default=(), repr=False)
+    costs: tuple[TensorCost, ...] = field(default=(), repr=False)
     refused: tuple[tuple[Candidate, str], ...] = field(default=(), repr=False)  # by ``gate``, each with the reason
 
     @property
@@ -140,7 +124,7 @@ class GrowthPlan:
         From a second-hand summary, not from the paper (notebook 04). Raises ``ValueError`` for options out
         of range, missing or empty batches, and a model of other widths.
         """
-        from .gate import gate
+        from growlab.gating import gate
 
         return gate(self, model, max_cosine, on=on, batches=batches, soft=soft, seed=seed)
 
@@ -187,10 +171,9 @@ def propose(method: str | Callable, model: nn.Module, batches: Iterable | None =
     if isinstance(method, str):
         if method not in METHODS:
             raise ValueError(f"unknown method {method!r}: choose from {', '.join(METHODS)}, or pass your own function")
-        module, function = METHODS[method]
-        method = getattr(import_module(f".{module}", __package__), function)
+        method = resolve_name(METHODS[method])
     plan = method(model, batches, **options)
-    return replace(plan, costs=_costs(model, plan, batches))
+    return replace(plan, costs=costs_of(model, plan, batches))
 
 
 def apply(model: nn.Module, plan: GrowthPlan, optimizer: torch.optim.Optimizer | None = None) -> GrowthPlan:
@@ -212,16 +195,6 @@ def apply(model: nn.Module, plan: GrowthPlan, optimizer: torch.optim.Optimizer |
     return plan
 
 
-def growable(model: nn.Module, coupled: bool = False) -> list[Unit]:
-    """The units of a model for a proposal; an error with the reasons if there are none."""
-    found = units(model, coupled, explain=True)
-    usable = [unit for unit in found if not unit.frozen and (coupled or len(unit.layers) == 1)]
-    if not usable:
-        reasons = "; ".join(f"{unit.name}: {unit.frozen or 'several producers (coupled=True)'}" for unit in found)
-        raise ValueError(f"nothing can grow in this {type(model).__name__}: {reasons or 'it has no layers with channels'}")
-    return usable
-
-
 def check_rate(rate: float) -> None:
     if not 0 < rate <= 1:
         raise ValueError(f"growth rate must be in (0, 1], got {rate}: 0.35 adds 35 % of the neurons")
@@ -235,41 +208,6 @@ def share_out(total: int, widths: dict[str, int]) -> dict[str, int]:
     for unit in by_remainder[: total - sum(shares.values())]:
         shares[unit] += 1
     return shares
-
-
-def _costs(model, plan, batches):
-    grows = {}
-    for unit in units(model, coupled=True):
-        if unit.name in plan.widths:
-            for edit in unit.edits:
-                grows.setdefault(edit.tensor, []).append((edit.axis, unit.name, edit.repeat))
-    positions = positions_of(model, batches) if batches is not None else {}
-    return tuple(
-        Layer(tuple(p.shape), positions.get(name, 0 if p.dim() < 2 or positions else None), tuple(grows.get(name, ())))
-        for name, p in model.named_parameters()
-    )
-
-
-@torch.no_grad()
-def positions_of(model, batches):
-    """How often one picture uses each weight: the number of positions in the layer's output."""
-    found, handles = {}, []
-    for name, module in model.named_modules():
-        if hasattr(module, "weight") and (hasattr(module, "in_channels") or hasattr(module, "in_features")):
-            channels = getattr(module, "out_channels", None) or module.out_features
-
-            def note(module, inputs, output, name=name, channels=channels):
-                found[f"{name}.weight"] = found.get(f"{name}.weight", 0) + output[0].numel() // channels
-
-            handles.append(module.register_forward_hook(note))
-    try:
-        with evaluating(model):
-            for images, _ in islice(batches, 1):  # none left: a generator that the method has used up
-                model(images[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
-    return found
 
 
 @torch.no_grad()

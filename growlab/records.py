@@ -12,15 +12,17 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from . import models
-from .plans import Candidate
-from .surgery import widen
-from .units import named_tensors, units
+from growlab import models
+from growlab.checks import plain
+from growlab.files import write_atomically
+from growlab.plans import Candidate
+from growlab.structure.graph import named_tensors
+from growlab.structure.units import units
+from growlab.surgery import widen
 
 
 @dataclass
@@ -101,31 +103,6 @@ def load(path, model: nn.Module | None = None) -> nn.Module:
             tensor.data = tensor.to(contents["model"][name].dtype)
     restore(model, contents["model"], path)
     return model
-
-
-def plain(value):
-    """NumPy's numbers as Python's, also inside dicts and lists: JSON has no others, and a safe checkpoint neither."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {name: plain(inner) for name, inner in value.items()}
-    return type(value)(map(plain, value)) if type(value) in (list, tuple) else value
-
-
-def write_atomically(path, contents: bytes) -> None:
-    """Write a file whole or not at all; on an error the old file stays."""
-    path = Path(path)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with open(part, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        kept = "; what was there before is untouched" if path.exists() else ""
-        raise OSError(error.errno, f"could not write {path} ({error.strerror}){kept}") from error
 
 
 def read_checkpoint(path) -> dict:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .units import Edit, Unit, named_tensors
+from growlab.structure.graph import named_tensors
+from growlab.structure.units import Edit, Unit
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import torch
 
 import growlab as gl
 from growlab import attention, critters
-from growlab.records import write_atomically
+from growlab.files import write_atomically
 
 WIDTH, RECIPE = 24, dict(lr=0.02, batch_size=32, schedule="constant_then_cosine", augment=False, progress=False)
 READERS_OF_ALL = 3

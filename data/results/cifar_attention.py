@@ -19,8 +19,8 @@ import torch
 
 import growlab as gl
 from growlab import plots
-from growlab.evidence import compare
-from growlab.records import write_atomically
+from growlab.lab.statistics import compare
+from growlab.files import write_atomically
 
 METHODS, PICTURES, ROAD_PICTURES = ("random", "splitting", "firefly"), 500, 20
 HERE = Path(__file__).parent

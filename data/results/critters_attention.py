@@ -25,8 +25,8 @@ import torch
 
 import growlab as gl
 from growlab import attention, plots
-from growlab.evidence import state
-from growlab.records import write_atomically
+from growlab.lab.folder import state
+from growlab.files import write_atomically
 
 BASE = gl.Run(at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine", lr=0.02, batch_size=32, augment=False)
 K = {"random": 20, "splitting": 10}

@@ -37,7 +37,7 @@ from scipy.stats import spearmanr
 
 import growlab as gl
 from growlab import attention, critters, plots
-from growlab.evidence import compare, holm
+from growlab.lab.statistics import compare, holm
 
 torch.set_num_threads(1)  # enough for small networks; and the number of cores changes no result
 

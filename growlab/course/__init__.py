@@ -1,0 +1,1 @@
+"""What only the course needs: figures, exercises and explorers."""

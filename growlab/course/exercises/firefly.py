@@ -1,0 +1,308 @@
+"""The exercises of notebook 03: a layer with all its candidates, what they are worth, and which are built."""
+
+import torch
+
+from growlab.course.exercises.checking import Exercise, normal
+
+
+def candidates(n, D, C, m, seed):
+    """A layer of ``n`` neurons, w (n, D) and out (C, n), with directions v (n, D) and ``m`` fresh neurons u (m, D), o (C, m)."""
+    shapes = (n, D), (C, n), (n, D), (m, D), (C, m)
+    return [normal(*shape, seed=10 * seed + i) for i, shape in enumerate(shapes)]
+
+
+def tanh_layer(x, w, out):
+    return torch.tanh(x @ w.T) @ out.T
+
+
+# ------------------------------------------------------------------------------------------ perturbed-layer
+def perturbed_layer(x, w, out, v, u, o, gates):
+    n = len(w)
+    step = gates[:n, None] * v
+    twins = (torch.tanh(x @ (w + step).T) + torch.tanh(x @ (w - step).T)) / 2
+    fresh = torch.tanh(x @ u.T) * gates[n:]
+    return twins @ out.T + fresh @ o.T
+
+
+def layers():
+    for seed, (n, D, C, m) in enumerate([(1, 1, 1, 1), (2, 3, 1, 2), (3, 2, 4, 1)]):
+        gates = torch.rand(n + m, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        yield normal(2, D, seed=5), *candidates(n, D, C, m, seed), gates
+
+
+def is_the_plain_layer_at_zero(answer, x, w, out, v, u, o, gates):
+    if not torch.allclose(answer(x, w, out, v, u, o, 0 * gates), tanh_layer(x, w, out)):
+        return "With all gates at 0 it must be the plain layer: tanh(x wᵀ) outᵀ."
+
+
+def without_half(x, w, out, v, u, o, gates):
+    step = gates[: len(w), None] * v
+    twins = torch.tanh(x @ (w + step).T) + torch.tanh(x @ (w - step).T)
+    return twins @ out.T + (torch.tanh(x @ u.T) * gates[len(w) :]) @ o.T
+
+
+def same_sign_twice(x, w, out, v, u, o, gates):
+    twins = torch.tanh(x @ (w + gates[: len(w), None] * v).T)
+    return twins @ out.T + (torch.tanh(x @ u.T) * gates[len(w) :]) @ o.T
+
+
+def gated_activation(x, w, out, v, u, o, gates):
+    twins = (torch.tanh(x @ (w + v).T) + torch.tanh(x @ (w - v).T)) / 2 * gates[: len(w)]
+    return twins @ out.T + (torch.tanh(x @ u.T) * gates[len(w) :]) @ o.T
+
+
+def gate_on_incoming(x, w, out, v, u, o, gates):
+    step = gates[: len(w), None] * v
+    twins = (torch.tanh(x @ (w + step).T) + torch.tanh(x @ (w - step).T)) / 2
+    return twins @ out.T + torch.tanh(x @ (gates[len(w) :, None] * u).T) @ o.T
+
+
+PERTURBED_LAYER = Exercise(
+    "perturbed-layer", perturbed_layer, layers,
+    hints=(
+        "First the twins. One has the weights w + y·v, the other w − y·v, and each has half of the outgoing weight.",
+        "gates[:n, None] * v multiplies each row of v by the gate of its neuron.",
+        "The next layer reads twins @ out.T + fresh @ o.T, where fresh = tanh(x uᵀ), each column times its gate, gates[n:].",
+    ),
+    mistakes={
+        "Two twins, each with the full outgoing weight, say everything twice: the ½ is missing.": without_half,
+        "Both twins moved the same way. One takes w + y·v, the other w − y·v.": same_sign_twice,
+        "Your gate silences the neuron itself. It multiplies the step v, so that y = 0 leaves the neuron as it was.": gated_activation,
+        "The gate of a fresh neuron multiplies its outgoing weights o. Its incoming ones, u, stay as they are.": gate_on_incoming,
+    },
+    properties=(is_the_plain_layer_at_zero,),
+)  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------- gate-score
+def gate_score(direction, gradient, gate):
+    return -(direction * gradient).sum(1) / gate
+
+
+def directions():
+    for seed, (count, D, gate) in enumerate([(2, 2, 0.5), (3, 4, 0.25), (4, 1, 0.5), (2, 5, 1.0)]):
+        yield normal(count, D, seed=seed), normal(count, D, seed=seed + 50), gate
+
+
+def is_the_slope_of_a_gate(answer, direction, gradient, gate):
+    """In a network of its own, with gates as variables."""
+    v, y = direction.requires_grad_(), torch.full((len(direction),), gate, dtype=torch.float64, requires_grad=True)
+    inputs = normal(6, direction.shape[1], seed=9)
+    loss = (torch.tanh(inputs @ (1 + y[:, None] * v).T).sum(1) - 1).square().mean()
+    with_respect_to_v, with_respect_to_y = torch.autograd.grad(loss, (v, y))
+    if not torch.allclose(answer(v.detach(), with_respect_to_v, gate), -with_respect_to_y):
+        return "It is not minus the slope of the loss along each gate."
+
+
+def wrong_sign(direction, gradient, gate):
+    return (direction * gradient).sum(1) / gate
+
+
+def entry_by_entry(direction, gradient, gate):
+    return -direction * gradient / gate
+
+
+def not_divided(direction, gradient, gate):
+    return -(direction * gradient).sum(1)
+
+
+def one_number(direction, gradient, gate):
+    return -(direction * gradient).sum() / gate
+
+
+GATE_SCORE = Exercise(
+    "gate-score", gate_score, directions,
+    hints=(
+        "The loss sees y and v only through their product p = y·v. What are ∂L/∂y and ∂L/∂v, if ∂L/∂p is known?",
+        "∂L/∂v = y ∂L/∂p, and ∂L/∂y = ⟨v, ∂L/∂p⟩. Put the first into the second.",
+        "So ∂L/∂y = ⟨v, ∂L/∂v⟩ / y: multiply, sum over each row with .sum(1), divide by the gate. The score is minus that.",
+    ),
+    mistakes={
+        "The sign is turned around: a candidate is good if more of it lowers the loss.": wrong_sign,
+        "One number for each candidate: sum over its D weights.": entry_by_entry,
+        "∂L/∂v has a factor y in it already. Divide by the gate.": not_divided,
+        "You summed over the candidates, too. Each one needs a score of its own.": one_number,
+    },
+    properties=(is_the_slope_of_a_gate,),
+)  # fmt: skip
+
+
+# --------------------------------------------------------------------------------- where-to-read-the-meter
+def where(c, q):
+    return 0.5  # there, c + q·y is c + ½q = L(1) − L(0), whatever c and q are
+
+
+def parabolas():
+    yield from [(-1.0, 1.0), (0.0, -2.0), (-3.0, 0.5), (1.5, -4.0)]
+
+
+def the_meter_shows_the_gain(answer, c, q):
+    y = answer(c, q)
+    if abs((c + q * y) - (c + q / 2)) > 1e-6:
+        return f"At y = {y} the slope is {c + q * y:.3g}, but L(1) − L(0) = {c + q / 2:.3g}."
+
+
+def at_the_end(c, q):
+    return 1.0
+
+
+def at_the_start(c, q):
+    return 0.0
+
+
+def at_the_bottom(c, q):
+    return -c / q
+
+
+def the_gain_itself(c, q):
+    return -(c + q / 2)
+
+
+WHERE = Exercise(
+    "where-to-read-the-meter", where, parabolas,
+    hints=(
+        "The gain is L(0) − L(1). Write it down with c and q; L₀ cancels.",
+        "The meter shows −L′(y) = −(c + q·y). For which y is that equal to −(c + ½q)?",
+    ),
+    mistakes={
+        "At the end, y = 1, the meter shows −(c + q): the bend q counts twice. Try c = 0, a split: double its gain.": at_the_end,
+        "At the start, y = 0, the meter shows −c: the bend q is lost. A split, c = 0, scores nothing.": at_the_start,
+        "There the loss has its bottom, and the meter shows 0. You want the place where it shows the whole gain.": at_the_bottom,
+        "That is the gain. Asked is the place y at which the meter shows it.": the_gain_itself,
+    },
+    properties=(the_meter_shows_the_gain,),
+)  # fmt: skip
+
+
+# -------------------------------------------------------------------------------------------------- pick-k
+def pick(scores, k):
+    everybody = [(layer, index) for layer, row in enumerate(scores) for index in range(len(row))]
+    best_first = sorted(everybody, key=lambda one: -scores[one[0]][one[1]])  # equal ones keep their order
+    return best_first[:k]
+
+
+def scored_layers():
+    tied = [torch.tensor(row, dtype=torch.float64) for row in ([5, 2, 3], [2, 4, 2, 1])]
+    yield tied, 3
+    yield tied, 2
+    yield [torch.tensor(row, dtype=torch.float64) for row in ([1, 1, 0], [1, -1, 1])], 2
+    for seed in range(3):
+        yield [normal(3 + layer, seed=10 * seed + layer) for layer in range(3)], 3
+
+
+def same_set(got, expected):
+    try:
+        got = [tuple(map(int, pair)) for pair in got]
+    except (TypeError, ValueError):
+        return False
+    return len(got) == len(expected) and set(got) == set(expected)
+
+
+def all_above_threshold(scores, k):
+    threshold = torch.cat(list(scores)).sort(descending=True).values[k - 1]
+    return [(layer, i) for layer, row in enumerate(scores) for i in range(len(row)) if row[i] >= threshold]
+
+
+def worst_first(scores, k):
+    everybody = [(layer, i) for layer, row in enumerate(scores) for i in range(len(row))]
+    return sorted(everybody, key=lambda one: scores[one[0]][one[1]])[:k]
+
+
+def k_of_each_layer(scores, k):
+    return [(layer, i) for layer, row in enumerate(scores) for i in sorted(range(len(row)), key=lambda i: -row[i])[:k]]
+
+
+def later_of_equals(scores, k):
+    everybody = [(row[i].item(), layer, i) for layer, row in enumerate(scores) for i in range(len(row))]
+    return [one[1:] for one in sorted(everybody, reverse=True)[:k]]
+
+
+PICK = Exercise(
+    "pick-k", pick, scored_layers,
+    hints=(
+        "Make one list of all candidates first, as pairs (layer, index). Then sort it by score and cut it after k.",
+        "sorted(…, key=lambda pair: -scores[pair[0]][pair[1]]) puts the best first, and leaves equal ones in their order.",
+    ),
+    mistakes={
+        "A threshold lets in all that are equal to it, more than k. Sort, and cut the list after k.": all_above_threshold,
+        "You took the worst. The highest score is the best: sort in falling order.": worst_first,
+        "You took k of each layer. The budget is for all layers together, and layers compete for it.": k_of_each_layer,
+        "Among equal scores you took the later one. Sort by the score alone: then the order of equal ones stays.": later_of_equals,
+    },
+    same=same_set,
+)  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------- built-is-scored
+def build(w, out, v, u, o, splits, fresh):
+    w, out = w.clone(), out.clone()
+    out[:, splits] /= 2
+    children, shares = w[splits] - v[splits], out[:, splits]
+    w[splits] += v[splits]
+    return torch.cat([w, children, u[fresh]]), torch.cat([out, shares, o[:, fresh]], 1)
+
+
+def plans():
+    yield *candidates(1, 1, 1, 1, 1), [0], []
+    yield *candidates(2, 2, 1, 2, 2), [1], [0]
+    yield *candidates(3, 2, 2, 3, 3), [0, 2], [1]
+    yield *candidates(4, 3, 2, 2, 4), [], [0, 1]
+
+
+def same_function(got, expected):
+    """The order of the neurons is free: what the layer says must be the same, with as many neurons."""
+    if not (isinstance(got, (list, tuple)) and len(got) == 2 and all(isinstance(part, torch.Tensor) for part in got)):
+        return False
+    if [part.shape for part in got] != [part.shape for part in expected]:
+        return False
+    x = normal(20, expected[0].shape[1], seed=7)
+    return torch.allclose(tanh_layer(x, *got), tanh_layer(x, *expected))
+
+
+def is_the_gated_layer(answer, w, out, v, u, o, splits, fresh):
+    gates = torch.zeros(len(w) + len(u), dtype=torch.float64)
+    gates[splits], gates[[len(w) + j for j in fresh]] = 1, 1
+    x = normal(20, w.shape[1], seed=8)
+    if not torch.allclose(tanh_layer(x, *answer(w, out, v, u, o, splits, fresh)), perturbed_layer(x, w, out, v, u, o, gates)):
+        return "It says something else than the gated layer, with the chosen gates at 1 and all others at 0."
+
+
+def not_halved(w, out, v, u, o, splits, fresh):
+    w = w.clone()
+    children = w[splits] - v[splits]
+    w[splits] += v[splits]
+    return torch.cat([w, children, u[fresh]]), torch.cat([out, out[:, splits], o[:, fresh]], 1)
+
+
+def one_twin_moves(w, out, v, u, o, splits, fresh):
+    out = out.clone()
+    out[:, splits] /= 2
+    return torch.cat([w, w[splits] + v[splits], u[fresh]]), torch.cat([out, out[:, splits], o[:, fresh]], 1)
+
+
+def silent_fresh(w, out, v, u, o, splits, fresh):
+    w, out = build(w, out, v, u, o, splits, fresh)
+    out[:, len(out[0]) - len(fresh) :] = 0
+    return w, out
+
+
+def everybody_built(w, out, v, u, o, splits, fresh):
+    return build(w, out, v, u, o, [*range(len(w))], [*range(len(u))])
+
+
+BUILT = Exercise(
+    "built-is-scored", build, plans,
+    hints=(
+        "Clone w and out first, then halve the columns of the split neurons: out[:, splits] /= 2.",
+        "A split neuron keeps its place with w + v, and its twin goes to the end with w − v and a copy of the halved column.",
+        "Fresh neurons: rows u[fresh] to the end of w, columns o[:, fresh] to the end of out. torch.cat joins them all.",
+    ),
+    mistakes={
+        "The twins together say twice what the neuron said: halve the outgoing weights of each.": not_halved,
+        "Only one twin moved. The other one must go the opposite way, w − v.": one_twin_moves,
+        "The fresh neurons say nothing. They were scored with their outgoing weights o: build them with those.": silent_fresh,
+        "You built every candidate. Only those in splits and fresh were picked.": everybody_built,
+    },
+    properties=(is_the_gated_layer,), same=same_function,
+)  # fmt: skip
+EXERCISES = (PERTURBED_LAYER, GATE_SCORE, WHERE, PICK, BUILT)

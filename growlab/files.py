@@ -1,0 +1,20 @@
+"""Files that appear whole or not at all."""
+
+import os
+from pathlib import Path
+
+
+def write_atomically(path, contents: bytes) -> None:
+    """Write a file whole or not at all; on an error the old file stays."""
+    path = Path(path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        kept = "; what was there before is untouched" if path.exists() else ""
+        raise OSError(error.errno, f"could not write {path} ({error.strerror}){kept}") from error

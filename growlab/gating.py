@@ -1,0 +1,179 @@
+"""Similarity-gated growth: candidates too much like neurons that are there already do not get in.
+
+A rule that a second-hand summary ascribes to Sakai & Hotta (2024); their paper lets all candidates in and moves the
+weights afterwards (``decorrelate``). Flow: propose, **gate**, budget, apply. Notebook 04 shows how the two differ.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from growlab.checks import check_name
+from growlab.models import evaluating
+from growlab.seeds import random_stream
+from growlab.structure.graph import named_tensors
+from growlab.structure.units import Unit, units
+
+ON = ("weights", "activations", "both")
+
+
+@torch.no_grad()
+def gate(plan, model: nn.Module, max_cosine: float, *, on="weights", batches: Iterable | None = None, soft=False, seed=0):
+    """``GrowthPlan.gate``, which see. Candidates are looked at best first; each that gets in counts for the next."""
+    check_gate(max_cosine, on, soft)
+    if on != "weights" and batches is None:
+        raise ValueError(f'on="{on}" compares outputs: pass batches=, an iterable of (pictures, labels)')
+    found = {unit.name: unit for unit in units(model, coupled=True)}
+    widths = {name: found[name].neurons for name in plan.widths if name in found}
+    if widths != plan.widths:
+        raise ValueError(f"the plan was made for other widths, {plan.widths}, the model has {widths}: propose again for this model")
+
+    candidates = sorted(plan.candidates, key=lambda candidate: -candidate.score)
+    luck = torch.rand(len(candidates), generator=random_stream(seed, "gate"), dtype=torch.float64).tolist()
+    own = {name: [c for c in candidates if c.unit == name] for name in {c.unit: None for c in candidates}}
+    filters = {name: _filters(model, found[name], own[name]) for name in own}
+    products = []  # for each reading {unit: inner products (n + m, n + m) of old filters and candidates' values}
+    if on != "activations":
+        products.append({name: _inner_products(filters[name]) for name in own})
+    if on != "weights":
+        products.append(_covariances(model, filters, batches))
+    layers = {name: _Built(found[name].neurons, [table[name] for table in products]) for name in own}
+
+    accepted, refused, seen = [], list(plan.refused), dict.fromkeys(own, 0)
+    for candidate, chance in zip(candidates, luck):
+        layer, index = layers[candidate.unit], seen[candidate.unit]
+        seen[candidate.unit] += 1
+        cosine, other = layer.nearest(candidate.parent, index)
+        # Hard: nothing above the threshold. Soft: the chance falls from 1 at the threshold to 0 for an exact copy.
+        limit = max_cosine + chance * (1 - max_cosine) if soft else max_cosine
+        if cosine > min(limit, 1 - 1e-12) and max_cosine < 1:
+            kind = "neuron" if other < found[candidate.unit].neurons else "accepted candidate, neuron"
+            what = {"weights": "", "activations": " of activations", "both": " of weights and of activations"}[on]
+            refused.append((candidate, f"cosine{what} {cosine:.3f} with {kind} {other}: more than {limit:.3f}"))
+        else:
+            layer.accept(candidate.parent, index)
+            accepted.append(candidate)
+    return replace(plan, candidates=tuple(accepted), refused=tuple(refused))
+
+
+def check_gate(max_cosine=0.9, on="weights", soft=False) -> None:
+    """Raise ``ValueError`` for options out of range."""
+    if isinstance(max_cosine, bool) or not isinstance(max_cosine, int | float) or not 0 <= max_cosine <= 1:
+        raise ValueError(f"max_cosine must be in [0, 1], got {max_cosine!r}: 0.9 keeps out what is within 26° of another")
+    check_name("on", on, ON)
+    if not isinstance(soft, bool):
+        raise ValueError(f"soft must be True or False, got {soft!r}")
+
+
+class _Built:
+    """The neurons of one unit as they would be built, each a combination of old filters and candidates' values.
+
+    With inner products of those known, cosines of weights and of activations are the same few lines: a neuron's
+    output is the same combination of their outputs.
+    """
+
+    def __init__(self, neurons: int, products: list[Tensor]):
+        self.neurons, self.products = neurons, products                             # each (n + m, n + m)
+        self.rows = torch.eye(neurons, len(products[0]), dtype=torch.float64, device=products[0].device)
+        self.squares = [product.diagonal()[:neurons].clone() for product in products]  # squared lengths of the rows
+
+    def nearest(self, parent, index) -> tuple[float, int]:
+        """The largest cosine of a candidate with any neuron, and which one. With two readings the smaller counts."""
+        child, moved = self._pair(parent, index)
+        cosines = []
+        for product, squares in zip(self.products, self.squares):
+            image = product @ child
+            inner, squares = self.rows @ image, squares.clone()
+            if parent is not None:
+                inner[parent], squares[parent] = moved @ image, moved @ product @ moved
+            cosine = inner / (child @ image * squares).clamp_min(0).sqrt()
+            cosines.append(cosine.nan_to_num(0, 0, 0).clamp(-1, 1))                 # zeros have no direction
+        cosine, other = torch.stack(cosines).amin(0).max(0)
+        return cosine.item(), other.item()
+
+    def accept(self, parent, index) -> None:
+        child, moved = self._pair(parent, index)
+        if parent is not None:
+            self.rows[parent] = moved
+        self.rows = torch.cat([self.rows, child[None]])
+        for i, product in enumerate(self.products):
+            if parent is not None:
+                self.squares[i][parent] = moved @ product @ moved
+            self.squares[i] = torch.cat([self.squares[i], (child @ product @ child)[None]])
+
+    def _pair(self, parent, index):
+        """The candidate, w + v of the old filter w, and its parent, which moves the other way by v."""
+        child = torch.zeros_like(self.rows[0])
+        child[self.neurons + index] = 1
+        moved = None if parent is None else self.rows[parent] - child
+        if parent is not None:
+            child[parent] = 1
+        return child, moved
+
+
+def _filters(model, unit: Unit, candidates) -> dict[str, tuple[Tensor, int]]:
+    """By producer: its filters and, behind them, the candidates' values, ``n + m`` along the axis that comes along."""
+    tensors, result = named_tensors(model), {}
+    for edit in unit.edits:
+        if edit.kind == "copy" and edit.tensor.removesuffix(".weight") in unit.layers:
+            weight = tensors[edit.tensor].detach().movedim(edit.axis, 0)
+            zero = torch.zeros_like(weight[0])
+            rows = [c.values[edit].to(weight).reshape(zero.shape) if edit in c.values else zero for c in candidates]
+            result[edit.tensor] = torch.stack([*weight, *rows]).movedim(0, edit.axis), edit.axis
+    return result
+
+
+def _inner_products(filters) -> Tensor:
+    rows = torch.cat([rows.movedim(axis, 0).flatten(1).double() for rows, axis in filters.values()], 1)
+    return rows @ rows.T
+
+
+def _covariances(model, filters, batches) -> dict[str, Tensor]:
+    """By unit: covariances over pictures and positions of what its filters put out; their cosines are correlations.
+
+    Of the producers' outputs, before batch norm: shifting and scaling do not change a correlation.
+    """
+    layers = {tensor: model.get_submodule(tensor.removesuffix(".weight")) for name in filters for tensor in filters[name]}
+    inputs = {tensor: [] for tensor in layers}
+    count, total, squares = (dict.fromkeys(layers, 0) for _ in range(3))
+    handles = [
+        layer.register_forward_pre_hook(lambda _, x, tensor=tensor: inputs[tensor].append(x[0].detach()))
+        for tensor, layer in layers.items()
+    ]
+    used = False
+    try:
+        for used, (images, _) in enumerate(batches, start=1):
+            with evaluating(model):
+                model(images)
+            for tensor, (rows, axis) in ((t, pair) for parts in filters.values() for t, pair in parts.items()):
+                seen, inputs[tensor][:] = list(inputs[tensor]), []
+                for x in seen:
+                    outputs = _outputs(layers[tensor], rows, axis, x)                   # (pictures · positions, n + m)
+                    count[tensor] += len(outputs)
+                    total[tensor] += outputs.sum(0)
+                    squares[tensor] += outputs.T @ outputs
+                inputs[tensor].clear()  # what the calls above have left there
+    finally:
+        for handle in handles:
+            handle.remove()
+    if not used:
+        raise ValueError("batches are empty: pass an iterable of (pictures, labels)")
+    result = {}
+    for name, parts in filters.items():
+        result[name] = 0
+        for tensor in parts:
+            mean, second = total[tensor] / count[tensor], squares[tensor] / count[tensor]
+            covariance = second - torch.outer(mean, mean)
+            constant = covariance.diagonal() <= 1e-12 * second.diagonal()           # the rest is rounding
+            result[name] = result[name] + covariance.masked_fill(constant | constant[:, None], 0)
+    return result
+
+
+def _outputs(layer, rows, axis, x):
+    tensors = {"weight": rows}
+    if layer.bias is not None:
+        tensors["bias"] = layer.bias.new_zeros(rows.shape[axis])
+    outputs = torch.func.functional_call(layer, tensors, (x,))
+    return outputs.movedim(-1 if isinstance(layer, nn.Linear) else 1, -1).flatten(0, -2).double()

@@ -1,0 +1,179 @@
+"""When a network grows and by how much, and one growth event: propose, gate, budget, apply, K steps.
+
+Between ``apply`` and ``train`` in the flow: ``train`` calls it after an epoch. Notebooks 00 and 02.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+
+import torch
+
+from growlab import models
+from growlab.checks import check_name, plain, whole
+from growlab.decorrelation import check_options, decorrelate
+from growlab.gating import check_gate
+from growlab.plans import METHODS, GrowthPlan, apply, check_rate, propose
+from growlab.seeds import random_stream
+from growlab.similarity import similarity_figures
+from growlab.structure.units import units
+
+WHEN = ("after_growth", "every_epoch")
+BUDGETS = ("neurons", "parameters", "flops")
+REFRESH_BATCHES = 32  # for new batch-norm statistics after the K steps
+
+
+@dataclass(frozen=True)
+class Growth:
+    """When and how a network grows: ``rate`` more neurons by ``method``, ``every`` so many epochs or ``at`` given ones.
+
+    ``every=50`` in 250 epochs means after 50, 100, 150 and 200 (the paper's §4.1). ``options`` go to the method.
+    ``per_unit`` gives every unit its share of the budget; otherwise the best scores of the whole network win.
+    ``budget="parameters"`` or "flops" (multiply-adds per picture) makes ``rate`` the share by which those may grow.
+
+    ``k`` steps of ``decorrelate`` follow each growth (the paper's K; 0: none), or, with ``when="every_epoch"``, every
+    epoch but the last, whether or not it grew. ``decorrelate`` holds that function's options, e.g.
+    ``{"penalty": "square", "movement": 0.1}``; its batches are training pictures.
+
+    ``gate`` keeps candidates out that are too much like other neurons: a largest cosine, or the options of
+    ``GrowthPlan.gate``, e.g. ``{"max_cosine": 0.9, "on": "both"}``. Then fewer neurons than the budget may come.
+    ``until`` ends growth at a size or a performance: a whole number of parameters, or a validation accuracy in (0, 1].
+    """
+
+    method: str | Callable = "random"
+    rate: float = 0.35
+    every: int | None = None
+    at: tuple[int, ...] = ()
+    per_unit: bool = False
+    options: dict = field(default_factory=dict)
+    k: int = 0
+    decorrelate: dict = field(default_factory=dict)
+    when: str = "after_growth"
+    gate: float | dict | None = None
+    until: float | int | None = None
+    budget: str = "neurons"
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
+        check_rate(self.rate)
+        check_name("budget", self.budget, BUDGETS)
+        if not callable(self.method) and self.method not in METHODS:
+            raise ValueError(f"unknown method {self.method!r}: choose from {', '.join(METHODS)}, or pass your own function")
+        object.__setattr__(self, "at", moments(self.at))
+        if (self.every is None) == (not self.at):
+            raise ValueError(f"give either every= or at=, got every={self.every}, at={self.at}")
+        if self.every is not None:
+            whole("every", self.every, 1, "it grows after so many epochs, and after twice as many, …")
+        check_options(self.k, self.decorrelate)
+        check_name("when", self.when, WHEN)
+        if self.gate is not None:
+            for name in self.gate_options:
+                check_name("option of gate", name, ("max_cosine", "on", "soft"))
+            check_gate(**self.gate_options)
+        if isinstance(self.until, bool) or self.until is not None and not (
+            0 < self.until <= 1 if isinstance(self.until, float) else isinstance(self.until, int) and self.until > 0
+        ):
+            raise ValueError(f"until must be a validation accuracy in (0, 1] or a whole number of parameters, got {self.until!r}")
+
+    def within(self, plan: GrowthPlan) -> GrowthPlan:
+        """The best candidates within the budget."""
+        if self.budget == "neurons":
+            return plan.within(self.rate, per_unit=self.per_unit)
+        now = {"parameters": plan._parameters, "flops": plan._flops}[self.budget](0)
+        return plan.within(**{self.budget: int(now * (1 + self.rate))}, per_unit=self.per_unit)
+
+    @property
+    def gate_options(self) -> dict:
+        return dict(self.gate) if isinstance(self.gate, dict) else {"max_cosine": self.gate}
+
+    def enough(self, row: dict) -> bool:
+        """Whether the network of this row of the history is as large or as good as wanted."""
+        if self.until is None:
+            return False
+        return row["val_accuracy" if isinstance(self.until, float) else "parameters"] >= self.until
+
+    def epochs(self, total: int) -> tuple[int, ...]:
+        """After which epochs a run of ``total`` epochs grows."""
+        if self.at and not 0 < self.at[0] <= self.at[-1] < total:
+            raise ValueError(f"at must lie within 1 … {total - 1} for a run of {total} epochs, got {self.at}")
+        return self.at or tuple(range(self.every, total, self.every))
+
+
+def moments(at: Iterable[int]) -> tuple[int, ...]:
+    """The epochs of ``at``, in order, each once."""
+    if not isinstance(at, Iterable):
+        raise ValueError(f"at must be several epochs, got {at!r}: one is at=({at},)")
+    at = plain(tuple(at))
+    for epoch in at:
+        whole("each epoch in at", epoch, 1, "it grows after these")
+    return tuple(sorted(set(at)))
+
+
+def grow(model, data, growth, optimizer, history, epoch, seed, batch_size):
+    """One growth event, noted in the history; returns its seconds (without those of the notes)."""
+    note_similarity(model, history, epoch, "before growth")
+    started = time.perf_counter()
+    batches = data.batches("train", batch_size, seed=(seed, "proposal", epoch))
+    options = dict(growth.options)
+    if isinstance(growth.method, str):
+        options.setdefault("seed", (seed, "proposal", epoch))
+    with torch.random.fork_rng():
+        torch.manual_seed(random_stream(seed, "proposal", epoch).initial_seed())
+        plan = propose(growth.method, model, batches, **options)
+    if growth.gate is not None:
+        options = {"seed": (seed, "gate", epoch)} | growth.gate_options
+        if options.get("on", "weights") != "weights":
+            options["batches"] = islice(batches, 1)
+        plan = plan.gate(model, **options)
+    plan = growth.within(plan)
+    apply(model, plan, optimizer)
+    seconds = time.perf_counter() - started
+    history.growths.append({
+        "epoch": epoch, "method": plan.method, "neurons": plan.neurons, "widths": plan.widths_after,
+        "parameters": models.parameter_count(model), "seconds": seconds, "new": plan.table().to_dict("list"),
+        **({} if growth.gate is None else {"refused": len(plan.refused)}),
+    })  # fmt: skip
+    note_similarity(model, history, epoch, "after growth")
+    return seconds
+
+
+def take_the_steps(model, data, growth, history, epoch, seed, batch_size, before):
+    """The K iterations, noted in the history; returns their seconds. ``before``: the network before it grew, if kept."""
+    started = time.perf_counter()
+    options, seed = dict(growth.decorrelate), (seed, "penalty", epoch)
+    if options.get("target") or options.get("refresh"):
+        count = max(growth.k + 1, REFRESH_BATCHES if options.get("refresh") else 0)
+        options["batches"] = list(islice(data.batches("train", batch_size, seed=seed), count))
+    if before is not None:
+        options["target"] = before
+    trace = decorrelate(model, growth.k, twins=_twins(history), seed=seed, **options)
+    seconds = time.perf_counter() - started
+    first, last = trace.iloc[[0, -1]].to_dict("records")
+    history.decorrelations.append({"epoch": epoch, "first": first, "last": last, "seconds": seconds})
+    return seconds
+
+
+def _twins(history):
+    """Pairs (parent, child) by unit of all growth so far: new neurons go to the end, so indices stay valid."""
+    twins = {}
+    for event in history.growths:
+        new = event["new"]
+        for unit, parent, neuron in zip(new["unit"], new["parent"], new["neuron"]):
+            if parent >= 0:
+                twins.setdefault(unit, []).append((parent, neuron))
+    return twins
+
+
+def note_similarity(model, history, epoch, moment):
+    twins = _twins(history)
+    layers = {unit.name: similarity_figures(unit.weight, twins.get(unit.name, ())) for unit in units(model)}
+    history.similarity.append({"epoch": epoch, "when": moment, "layers": layers})
+
+
+def described(growth):
+    if growth is None:
+        return None
+    method = growth.method if isinstance(growth.method, str) else growth.method.__qualname__
+    return {**asdict(growth), "method": method, "at": list(growth.at)}

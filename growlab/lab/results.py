@@ -1,0 +1,150 @@
+"""What runs have left, as one table, and as one small file. Notebook 05 shows the tables."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+
+from growlab.files import write_atomically
+from growlab.lab.folder import state
+from growlab.lab.run import DEFAULTS, Run
+from growlab.records import environment
+
+PHASES = {"training": "training", "evaluation": "evaluation", "growth": "growth", "penalty": "decorrelation"}
+MOMENTS = {"before": "after growth", "after": "after decorrelation", "end": "end"}  # of the last K steps; of the run
+COSINES = ("mean_cosine", "mean_absolute_cosine", "twin_angle")
+KEPT_EPOCHS = 30
+
+
+def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
+    """A row for each run in a folder of ``execute``, also while it works, or in a file of ``collect``.
+
+    Its settings, and ``state``: "finished", "failed" (with its ``error``), or "open", and then the rest is missing.
+    ``test_accuracy``, ``val_accuracy``; ``parameters``, ``widths`` and ``multiply_adds`` (per picture) of the final
+    network; ``compute``: the multiply-adds of training, three times those of every picture's way forward, without
+    proposals and K steps. ``seconds``, and those of training, evaluation, growth and penalty (the K steps); ``moved``:
+    the mean movement that the K steps measured. Mean cosine, mean absolute cosine, twins' angle (radians) and
+    the share of pairs within ±0.1 (``near_zero``), averaged over layers, before and after the last K steps and at the
+    end.
+
+    ``runs``: these only, in this order, with their labels. Raises ``FileNotFoundError`` for a source that is not there.
+    """
+    source, runs = Path(source), runs if runs is None else list(runs)
+    if source.is_file():
+        try:
+            lines = json.loads(source.read_text())["runs"]
+            there = [Run(**line["run"]) for line in lines]
+            found = {run.name: (line["state"], line["figures"]) for run, line in zip(there, lines)}
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{source} is no file of gl.collect, or damaged: {type(error).__name__}: {error}") from error
+    elif source.is_dir():
+        there = _runs(source) if runs is None else runs
+        found = {run.name: _figures(source / run.name) for run in there}
+    else:
+        raise FileNotFoundError(f"{source} is neither a folder of gl.execute nor a file of recorded runs")
+    rows = []
+    for run in there if runs is None else runs:
+        now, figures = found.get(run.name, ("open", {}))
+        rows.append({"name": run.name, "state": now, **asdict(run), **figures})
+    return pd.DataFrame(rows, columns=None if rows else ["name", "state", *DEFAULTS])
+
+
+def collect(folder, file) -> None:
+    """Write what a folder of runs has left into one JSON file that is small enough to be kept, a line for each run.
+
+    ``environments`` and ``runs``. Each run has its settings other than the defaults (``run``), ``state``, the
+    ``figures`` of ``results``, and if finished its ``environment`` (an index), ``epochs`` (30 at most, the last among
+    them), ``growths`` (with the kinds of new neurons) and ``similarity``: the cosines of each layer at the last growth
+    and at the end, with a histogram for the second layer. Six digits of the figures, four of the rest.
+    """
+    if not Path(folder).is_dir():
+        raise ValueError(f"{folder} is no folder of runs, so there is nothing to collect from it")
+    lines, environments = [], []
+    for run in _runs(folder):
+        now, figures = _figures(Path(folder) / run.name)
+        kind, colon, path = run.data.partition(":")
+        settings = {name: value for name, value in asdict(run).items() if value != DEFAULTS[name]}
+        row = {"run": settings | {"data": kind + colon + Path(path).name}, "state": now}  # not where the pictures lay
+        if now == "finished":
+            history = json.loads((Path(folder) / run.name / "record.json").read_text())
+            if history["environment"] not in environments:
+                environments.append(history["environment"])
+            row["environment"] = environments.index(history["environment"])
+            row["epochs"] = history["epochs"][:: -max(1, math.ceil(len(history["epochs"]) / KEPT_EPOCHS))][::-1]
+            row["growths"] = [event | {"new": Counter(event["new"]["kind"])} for event in history["growths"]]
+            row["similarity"] = [_compact(note) for note in _last_notes(history).values()]
+            for epoch in row["epochs"]:
+                del epoch["learning_rate"]  # the schedule tells
+        lines.append(json.dumps(_rounded(row, 4) | {"figures": _rounded(figures, 6)}, separators=(",", ":")))
+    what = f"runs of growlab {environment()['growlab']}; gl.results and growlab results read this file"
+    head = json.dumps({"what": what, "environments": environments})[:-1]
+    write_atomically(file, (head + ',\n"runs": [\n' + ",\n".join(lines) + "\n]}\n").encode())
+
+
+def _runs(folder):
+    return [_read(path, Run.from_json) for path in sorted(Path(folder).glob("*/run.json"))]
+
+
+def _read(path, parse):
+    try:
+        return parse(path.read_text())
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: move its folder away, and the others can be read ({type(error).__name__}: {error})") from error
+
+
+def _figures(place):
+    now = state(place)
+    if now == "failed":
+        return now, _read(place / "error.json", lambda text: {"error": json.loads(text)["error"]})
+    return now, _read(place / "record.json", _measured) if now == "finished" else {}
+
+
+def _measured(text):
+    history, seconds = json.loads(text), Counter()
+    for row in history["epochs"]:
+        seconds.update(row["seconds"])
+    figures = history["result"] | {"val_accuracy": history["epochs"][-1]["val_accuracy"]}
+    figures |= {"seconds": seconds.total()} | {f"{name}_seconds": seconds[phase] for name, phase in PHASES.items()}
+    figures["moved"] = _mean(steps["last"]["movement"] for steps in history["decorrelations"])
+    notes = _last_notes(history)
+    for moment, when in MOMENTS.items():
+        layers = notes[when]["layers"].values() if when in notes else ()
+        figures |= {f"{name}_{moment}": _mean(layer[name] for layer in layers if name in layer) for name in COSINES}
+        figures[f"near_zero_{moment}"] = _mean(_near_zero(layer["histogram"]) for layer in layers)
+    return figures
+
+
+def _near_zero(histogram):
+    """The share of pairs of neurons whose cosine lies within ±0.1 (Fig. 6 of the paper): four bins of 0.05."""
+    middle = len(histogram) // 2
+    return sum(histogram[middle - 2 : middle + 2]) / max(sum(histogram), 1)
+
+
+def _last_notes(history):
+    notes = {note["when"]: note for note in history["similarity"]}
+    return {when: notes[when] for when in MOMENTS.values() if when in notes}
+
+
+def _compact(note):
+    kept, layers = ("neurons", *COSINES, "null_z"), {}
+    for i, (name, layer) in enumerate(note["layers"].items()):
+        with_histogram = ("histogram",) if i == 1 else ()
+        layers[name] = {figure: layer[figure] for figure in (*kept, *with_histogram) if figure in layer}
+    return note | {"layers": layers}
+
+
+def _mean(values):
+    values = list(values)
+    return sum(values) / len(values) if values else None
+
+
+def _rounded(value, digits):
+    if isinstance(value, dict):
+        return {name: _rounded(inner, digits) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner, digits) for inner in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
