@@ -117,7 +117,9 @@ def _model(name, width, classes, picture):
         model = getattr(import_module(module), function)()
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"cannot get {name!r} ({what}): it must be package.module:function, callable from here") from error
+        raise ValueError(
+            f"cannot get {name!r} ({what}): it must be package.module:function, callable from here"
+        ) from error
     if not isinstance(model, nn.Module):
         raise ValueError(f"{name!r} must return a model, and returned {type(model).__name__}")
     return model

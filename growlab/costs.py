@@ -34,7 +34,9 @@ def costs_of(model, plan, batches):
                 grows.setdefault(edit.tensor, []).append((edit.axis, unit.name, edit.repeat))
     positions = positions_of(model, batches) if batches is not None else {}
     return tuple(
-        TensorCost(tuple(p.shape), positions.get(name, 0 if p.dim() < 2 or positions else None), tuple(grows.get(name, ())))
+        TensorCost(
+            tuple(p.shape), positions.get(name, 0 if p.dim() < 2 or positions else None), tuple(grows.get(name, ()))
+        )
         for name, p in model.named_parameters()
     )
 

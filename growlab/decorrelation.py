@@ -100,7 +100,7 @@ def decorrelate(
             loss, slopes = task(batch, step < k) if task else (None, [None] * len(layers))
             losses += [loss] if task else []
             for layer, slope in zip(layers, slopes):
-                similarity, push = penalty_and_gradient(layer.filters, layer.penalty)               # Eq. 3
+                similarity, push = penalty_and_gradient(layer.filters, layer.penalty)  # Eq. 3
                 change, pull = change_and_gradient(layer.filters, layer.previous, CHANGES[weight_change])  # Eq. 4
                 record.append(layer.figures(similarity, change))
                 if step == k:
@@ -133,7 +133,9 @@ def refresh_statistics(model: nn.Module, batches: Iterable) -> None:
     changes, neither modes nor weights; dropout is off. Raises ``ValueError`` for an empty iterable; if anything
     fails half-way the statistics are as they were.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None]
+    norms = [
+        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
+    ]
     before = [(norm.momentum, {name: buffer.clone() for name, buffer in norm.named_buffers()}) for norm in norms]
     with evaluating(model):
         try:
@@ -189,7 +191,9 @@ class MovingLayer:
         if not filters.isfinite().all():
             raise ValueError(f"{unit.name} holds weights that are NaN or infinite: nothing can be compared with them")
         axis = next(edit.axis for edit in unit.edits if edit.kind == "copy")
-        function = _placebo(filters, random_stream(seed, "placebo", unit.name)) if penalty == "random" else PENALTIES[penalty]
+        function = (
+            _placebo(filters, random_stream(seed, "placebo", unit.name)) if penalty == "random" else PENALTIES[penalty]
+        )
         pairs = torch.tensor(pairs, device=filters.device).T if pairs else None
         if pairs is not None and not 0 <= pairs.min() <= pairs.max() < unit.neurons:
             raise ValueError(
@@ -272,7 +276,9 @@ def _some(batches, count=None):
 
 def _trace(record, losses, layers, k, name):
     columns = ["penalty", "weight_change", "movement", "twin_angle"]
-    values = iter(torch.stack([value for row in record for value in row]).tolist() if record else ())  # one wait for all
+    values = iter(
+        torch.stack([value for row in record for value in row]).tolist() if record else ()
+    )  # one wait for all
     rows = [
         {"step": step, "layer": layer.name, **{c: next(values) for c in columns[: 3 if layer.pairs is None else 4]}}
         for step in range(k + 1)

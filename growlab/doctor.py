@@ -66,7 +66,10 @@ def device():
         try:
             torch.ones(2, device="cuda").sum().item()
         except RuntimeError as error:
-            return False, f'{text}; the GPU does not answer ({_reason(error)}): update its driver, or stay with device="cpu"'
+            return (
+                False,
+                f'{text}; the GPU does not answer ({_reason(error)}): update its driver, or stay with device="cpu"',
+            )
         return True, f'{text}; GPU: {torch.cuda.get_device_name()}, use it with device="cuda"'
     if torch.backends.mps.is_available():
         return True, f'{text}; Apple GPU, use it with device="mps"'
@@ -79,7 +82,10 @@ def memory():
         return True, f"memory: unknown on this system; {MEMORY / 1e9:.0f} GB free are recommended"
     text = f"memory: {free / 1e9:.1f} GB free"
     if free < MEMORY:
-        return False, f"{text}, {MEMORY / 1e9:.0f} GB recommended: close other programs, and keep one notebook open at a time"
+        return (
+            False,
+            f"{text}, {MEMORY / 1e9:.0f} GB recommended: close other programs, and keep one notebook open at a time",
+        )
     return True, text
 
 

@@ -1,3 +1,3 @@
 """The exercises of the course under their first name."""
 
-from growlab.course.exercises import *  # noqa: F403
+from growlab.course.exercises import *

@@ -20,7 +20,9 @@ ON = ("weights", "activations", "both")
 
 
 @torch.no_grad()
-def gate(plan, model: nn.Module, max_cosine: float, *, on="weights", batches: Iterable | None = None, soft=False, seed=0):
+def gate(
+    plan, model: nn.Module, max_cosine: float, *, on="weights", batches: Iterable | None = None, soft=False, seed=0
+):
     """``GrowthPlan.gate``, which see. Candidates are looked at best first; each that gets in counts for the next."""
     check_gate(max_cosine, on, soft)
     if on != "weights" and batches is None:
@@ -28,7 +30,9 @@ def gate(plan, model: nn.Module, max_cosine: float, *, on="weights", batches: It
     found = {unit.name: unit for unit in units(model, coupled=True)}
     widths = {name: found[name].neurons for name in plan.widths if name in found}
     if widths != plan.widths:
-        raise ValueError(f"the plan was made for other widths, {plan.widths}, the model has {widths}: propose again for this model")
+        raise ValueError(
+            f"the plan was made for other widths, {plan.widths}, the model has {widths}: propose again for this model"
+        )
 
     candidates = sorted(plan.candidates, key=lambda candidate: -candidate.score)
     luck = torch.rand(len(candidates), generator=random_stream(seed, "gate"), dtype=torch.float64).tolist()
@@ -61,7 +65,9 @@ def gate(plan, model: nn.Module, max_cosine: float, *, on="weights", batches: It
 def check_gate(max_cosine=0.9, on="weights", soft=False) -> None:
     """Raise ``ValueError`` for options out of range."""
     if isinstance(max_cosine, bool) or not isinstance(max_cosine, int | float) or not 0 <= max_cosine <= 1:
-        raise ValueError(f"max_cosine must be in [0, 1], got {max_cosine!r}: 0.9 keeps out what is within 26° of another")
+        raise ValueError(
+            f"max_cosine must be in [0, 1], got {max_cosine!r}: 0.9 keeps out what is within 26° of another"
+        )
     check_name("on", on, ON)
     if not isinstance(soft, bool):
         raise ValueError(f"soft must be True or False, got {soft!r}")
@@ -75,7 +81,7 @@ class _Built:
     """
 
     def __init__(self, neurons: int, products: list[Tensor]):
-        self.neurons, self.products = neurons, products                             # each (n + m, n + m)
+        self.neurons, self.products = neurons, products  # each (n + m, n + m)
         self.rows = torch.eye(neurons, len(products[0]), dtype=torch.float64, device=products[0].device)
         self.squares = [product.diagonal()[:neurons].clone() for product in products]  # squared lengths of the rows
 
@@ -89,7 +95,7 @@ class _Built:
             if parent is not None:
                 inner[parent], squares[parent] = moved @ image, moved @ product @ moved
             cosine = inner / (child @ image * squares).clamp_min(0).sqrt()
-            cosines.append(cosine.nan_to_num(0, 0, 0).clamp(-1, 1))                 # zeros have no direction
+            cosines.append(cosine.nan_to_num(0, 0, 0).clamp(-1, 1))  # zeros have no direction
         cosine, other = torch.stack(cosines).amin(0).max(0)
         return cosine.item(), other.item()
 
@@ -135,7 +141,9 @@ def _covariances(model, filters, batches) -> dict[str, Tensor]:
 
     Of the producers' outputs, before batch norm: shifting and scaling do not change a correlation.
     """
-    layers = {tensor: model.get_submodule(tensor.removesuffix(".weight")) for name in filters for tensor in filters[name]}
+    layers = {
+        tensor: model.get_submodule(tensor.removesuffix(".weight")) for name in filters for tensor in filters[name]
+    }
     inputs = {tensor: [] for tensor in layers}
     count, total, squares = (dict.fromkeys(layers, 0) for _ in range(3))
     handles = [
@@ -150,7 +158,7 @@ def _covariances(model, filters, batches) -> dict[str, Tensor]:
             for tensor, (rows, axis) in ((t, pair) for parts in filters.values() for t, pair in parts.items()):
                 seen, inputs[tensor][:] = list(inputs[tensor]), []
                 for x in seen:
-                    outputs = _outputs(layers[tensor], rows, axis, x)                   # (pictures · positions, n + m)
+                    outputs = _outputs(layers[tensor], rows, axis, x)  # (pictures · positions, n + m)
                     count[tensor] += len(outputs)
                     total[tensor] += outputs.sum(0)
                     squares[tensor] += outputs.T @ outputs
@@ -166,7 +174,7 @@ def _covariances(model, filters, batches) -> dict[str, Tensor]:
         for tensor in parts:
             mean, second = total[tensor] / count[tensor], squares[tensor] / count[tensor]
             covariance = second - torch.outer(mean, mean)
-            constant = covariance.diagonal() <= 1e-12 * second.diagonal()           # the rest is rounding
+            constant = covariance.diagonal() <= 1e-12 * second.diagonal()  # the rest is rounding
             result[name] = result[name] + covariance.masked_fill(constant | constant[:, None], 0)
     return result
 

@@ -60,7 +60,9 @@ class Growth:
         check_rate(self.rate)
         check_name("budget", self.budget, BUDGETS)
         if not callable(self.method) and self.method not in METHODS:
-            raise ValueError(f"unknown method {self.method!r}: choose from {', '.join(METHODS)}, or pass your own function")
+            raise ValueError(
+                f"unknown method {self.method!r}: choose from {', '.join(METHODS)}, or pass your own function"
+            )
         object.__setattr__(self, "at", moments(self.at))
         if (self.every is None) == (not self.at):
             raise ValueError(f"give either every= or at=, got every={self.every}, at={self.at}")
@@ -72,10 +74,15 @@ class Growth:
             for name in self.gate_options:
                 check_name("option of gate", name, ("max_cosine", "on", "soft"))
             check_gate(**self.gate_options)
-        if isinstance(self.until, bool) or self.until is not None and not (
-            0 < self.until <= 1 if isinstance(self.until, float) else isinstance(self.until, int) and self.until > 0
+        if isinstance(self.until, bool) or (
+            self.until is not None
+            and not (
+                0 < self.until <= 1 if isinstance(self.until, float) else isinstance(self.until, int) and self.until > 0
+            )
         ):
-            raise ValueError(f"until must be a validation accuracy in (0, 1] or a whole number of parameters, got {self.until!r}")
+            raise ValueError(
+                f"until must be a validation accuracy in (0, 1] or a whole number of parameters, got {self.until!r}"
+            )
 
     def within(self, plan: GrowthPlan) -> GrowthPlan:
         """The best candidates within the budget."""

@@ -141,7 +141,9 @@ SMALLEST = {"vgg5": 16, "vgg16": 32}  # pictures that are left after so many hal
 
 def check_size(model: str, pixels: int) -> None:
     if pixels < (least := SMALLEST.get(model, 1)):
-        raise ValueError(f"{model} takes pictures of {least}×{least} pixels or more, and these have {pixels}: take mlp or mobilenet")
+        raise ValueError(
+            f"{model} takes pictures of {least}×{least} pixels or more, and these have {pixels}: take mlp or mobilenet"
+        )
 
 
 def for_pictures(model: str, width: int | tuple[int, ...], classes: int, picture: tuple[int, ...]) -> nn.Sequential:

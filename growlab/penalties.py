@@ -21,8 +21,8 @@ RIDGE = 1e-3  # δ of log det(S + δI): keeps it finite, and twins in reach, whe
 def signed(rows):
     """μ itself: "minimise μ", down to −1/(n−1)."""
     n, resultant = len(rows), rows.sum(0)
-    mu = (resultant.square().sum() - rows.square().sum()) / (n * (n - 1))       # Eq. 2
-    return mu, (2 / (n * (n - 1)) * resultant).expand_as(rows)      # one direction for all: away from the resultant
+    mu = (resultant.square().sum() - rows.square().sum()) / (n * (n - 1))  # Eq. 2
+    return mu, (2 / (n * (n - 1)) * resultant).expand_as(rows)  # one direction for all: away from the resultant
 
 
 def absolute(rows):
@@ -51,7 +51,7 @@ def energy(rows):
     Pairs closer than the precision can tell apart count as touching, and do not push: the direction would be noise.
     """
     n, closest = len(rows), 16 * torch.finfo(rows.dtype).eps
-    squared = (2 - 2 * rows @ rows.T).fill_diagonal_(math.inf)      # ‖ŵ_i − ŵ_j‖²
+    squared = (2 - 2 * rows @ rows.T).fill_diagonal_(math.inf)  # ‖ŵ_i − ŵ_j‖²
     inverse = squared.clamp_min(closest).rsqrt()
     push = (inverse**3).masked_fill_(squared < closest, 0)
     return inverse.sum() / (n * (n - 1)), 2 / (n * (n - 1)) * push @ rows
@@ -63,7 +63,7 @@ def logdet(rows):
     It parts twins by their new direction, so not where the other filters fill all D dimensions already (n well over D).
     """
     n, d = rows.shape
-    gram = rows @ rows.T if n <= d else rows.T @ rows               # (S + δI)⁻¹Ŵ = Ŵ(ŴᵀŴ + δI)⁻¹
+    gram = rows @ rows.T if n <= d else rows.T @ rows  # (S + δI)⁻¹Ŵ = Ŵ(ŴᵀŴ + δI)⁻¹
     gram.diagonal().add_(RIDGE)
     factor, _ = torch.linalg.cholesky_ex(gram)
     value = -(2 * factor.diagonal().log().sum() + max(n - d, 0) * math.log(RIDGE)) / n
@@ -106,7 +106,7 @@ def similarity_penalty(weight: Tensor, kind: str = "absolute") -> Tensor:
 # Readings of Eq. 4: the weights now and before, both (n, D); relative to the size before, without units. The sum of a
 # change is at most √N times its norm (N entries), so with the factor 1/N no reading exceeds the last one.
 def sum_change(weight, previous):
-    """"The sum of weights": (ΣW − ΣW')² / (N‖W'‖²)."""
+    """ "The sum of weights": (ΣW − ΣW')² / (N‖W'‖²)."""
     change = weight.sum() - previous.sum()
     return change.square() / weight.numel(), (2 / weight.numel() * change).expand_as(weight)
 
@@ -143,7 +143,9 @@ def weight_change(weight: Tensor, previous: Tensor, kind: str = "sum") -> Tensor
     """
     check_name("weight_change", kind, CHANGES)
     if weight.shape != previous.shape:
-        raise ValueError(f"weight_change compares weights of one shape, got {tuple(weight.shape)} and {tuple(previous.shape)}")
+        raise ValueError(
+            f"weight_change compares weights of one shape, got {tuple(weight.shape)} and {tuple(previous.shape)}"
+        )
     with torch.no_grad():
         value, gradient = change_and_gradient(weight, previous, CHANGES[kind])
     return _ByHand.apply(weight, value, gradient)

@@ -95,7 +95,9 @@ class GrowthPlan:
         given = {"rate": rate, "neurons": neurons, "parameters": parameters, "flops": flops}
         given = {name: value for name, value in given.items() if value is not None}
         if len(given) != 1:
-            raise ValueError(f"within takes exactly one budget (rate, neurons, parameters or flops), got {given or 'none'}")
+            raise ValueError(
+                f"within takes exactly one budget (rate, neurons, parameters or flops), got {given or 'none'}"
+            )
         ranked = replace(self, candidates=tuple(sorted(self.candidates, key=lambda c: -c.score)))
         if rate is not None:
             check_rate(rate)
@@ -106,12 +108,16 @@ class GrowthPlan:
             neurons = ranked._most_that_fits("flops", flops, ranked._flops)
         whole("neurons", neurons, 0, f"the plan has {self.neurons} candidates")
         if rate is None and neurons > self.neurons:
-            raise ValueError(f"the plan has {self.neurons} candidates, {neurons} were asked for: ask for fewer, or propose more")
+            raise ValueError(
+                f"the plan has {self.neurons} candidates, {neurons} were asked for: ask for fewer, or propose more"
+            )
         if per_unit:
             return ranked._per_unit(neurons, exact=rate is None)
         return replace(ranked, candidates=ranked.candidates[:neurons])
 
-    def gate(self, model: nn.Module, max_cosine: float = 0.9, *, on="weights", batches=None, soft=False, seed=0) -> "GrowthPlan":
+    def gate(
+        self, model: nn.Module, max_cosine: float = 0.9, *, on="weights", batches=None, soft=False, seed=0
+    ) -> "GrowthPlan":
         """Similarity-gated growth: without the candidates that are too much like other neurons of their unit.
 
         Best first, a candidate is compared, as it would be built, with all neurons there and all candidates that
@@ -185,8 +191,14 @@ def apply(model: nn.Module, plan: GrowthPlan, optimizer: torch.optim.Optimizer |
     found = {unit.name: unit for unit in units(model, coupled=True)}
     widths = {name: found[name].neurons for name in plan.widths if name in found}
     if widths != plan.widths:
-        other = {name: (width, widths.get(name, "missing")) for name, width in plan.widths.items() if widths.get(name) != width}
-        raise ValueError(f"the plan was made for other widths; unit: (plan, model) {other}; propose again for this model")
+        other = {
+            name: (width, widths.get(name, "missing"))
+            for name, width in plan.widths.items()
+            if widths.get(name) != width
+        }
+        raise ValueError(
+            f"the plan was made for other widths; unit: (plan, model) {other}; propose again for this model"
+        )
     new = {}
     for candidate in plan.candidates:
         new.setdefault(found[candidate.unit], []).append(candidate)

@@ -1,3 +1,3 @@
 """The figures of the course under a short name: ``from growlab import plots``."""
 
-from growlab.course.figures import *  # noqa: F403
+from growlab.course.figures import *

@@ -114,7 +114,9 @@ def read_checkpoint(path) -> dict:
     except Exception as error:
         raise ValueError(f"{path} is not a checkpoint of growlab, or damaged: {type(error).__name__}") from error
     if not isinstance(contents, dict) or not {"recipe", "model"} <= contents.keys():
-        raise ValueError(f"{path} is not a checkpoint of growlab: gl.save writes one; a state_dict goes into model.load_state_dict")
+        raise ValueError(
+            f"{path} is not a checkpoint of growlab: gl.save writes one; a state_dict goes into model.load_state_dict"
+        )
     return contents
 
 

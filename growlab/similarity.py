@@ -31,7 +31,7 @@ def cosine_map(weight: Tensor) -> Tensor:
     A filter of zeros has no direction: its row and column are zeros.
     """
     rows, _ = unit_rows(weight)
-    return rows @ rows.T                                            # Eq. 1: S = Ŵ Ŵᵀ
+    return rows @ rows.T  # Eq. 1: S = Ŵ Ŵᵀ
 
 
 def mean_cosine(weight: Tensor) -> Tensor:
@@ -77,7 +77,9 @@ def effective_rank(weight: Tensor) -> float:
     min(n, D) for orthogonal filters, 1 if all are parallel, 0 if all are zero. Raises ``ValueError`` for NaN and infinity.
     """
     if not weight.isfinite().all():
-        raise ValueError("the filters hold NaN or infinity, so they have no directions: look at the training, or take another layer")
+        raise ValueError(
+            "the filters hold NaN or infinity, so they have no directions: look at the training, or take another layer"
+        )
     rows, _ = unit_rows(weight.detach().double())
     gram = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
     singular = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()

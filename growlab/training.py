@@ -128,7 +128,7 @@ def train(
                 }  # fmt: skip
                 seconds = {"training": trained - started, "evaluation": time.perf_counter() - trained}
                 grows = epoch + 1 in growths and not growth.enough(row)
-                steps = growth and growth.k and (grows or growth.when == "every_epoch" and epoch + 1 < epochs)
+                steps = growth and growth.k and (grows or (growth.when == "every_epoch" and epoch + 1 < epochs))
                 before = copy.deepcopy(model) if steps and growth.decorrelate.get("target") == "outputs" else None
                 if grows:
                     seconds["growth"] = grow(model, data, growth, optimizer, history, epoch + 1, seed, batch_size)
@@ -151,7 +151,9 @@ def train(
                 if checkpoint:
                     _write_checkpoint(checkpoint, model, optimizer, history)
         except KeyboardInterrupt:
-            where = f"; run the same call again to go on from {checkpoint}" if checkpoint else " (no folder, nothing kept)"
+            where = (
+                f"; run the same call again to go on from {checkpoint}" if checkpoint else " (no folder, nothing kept)"
+            )
             tqdm.write(f"stopped after epoch {len(history.epochs)} of {epochs}{where}")
             raise
     if folder is not None:
@@ -222,7 +224,9 @@ def _resume(path, model, optimizer, settings):
         if history.settings.get(name, value) != value  # an earlier version noted fewer
     }
     if different:
-        raise ValueError(f"{path} belongs to a run with other settings; name: (there, now) {different}; choose another folder")
+        raise ValueError(
+            f"{path} belongs to a run with other settings; name: (there, now) {different}; choose another folder"
+        )
     restore(model, contents["model"], path)
     optimizer.load_state_dict(contents["optimizer"])
     return history

@@ -32,7 +32,9 @@ def unsettle(model, images, seed=0):
         model.train()(images.double())
         for norm in norms:  # near what the pictures give, so that the output stays finite, but not equal to it
             norm.momentum = 0.1
-            norm.running_mean += 0.1 * norm.running_var.sqrt() * torch.randn(norm.running_mean.shape, generator=generator)
+            norm.running_mean += (
+                0.1 * norm.running_var.sqrt() * torch.randn(norm.running_mean.shape, generator=generator)
+            )
             norm.running_var *= 0.8 + 0.4 * torch.rand(norm.running_var.shape, generator=generator)
     return model
 

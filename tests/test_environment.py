@@ -28,11 +28,12 @@ CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 # ------------------------------------------------------------------------------------------ requirements
 
+
 def test_conda_users_get_the_same_requirements():
     *conda, pip = CONDA["dependencies"]
     listed = [line for line in pip["pip"] if not line.startswith("-")]
     assert sorted(listed) == sorted(REQUIREMENTS)
-    assert pip["pip"][len(listed):] == ["--constraint=constraints.txt", "--editable=."]
+    assert pip["pip"][len(listed) :] == ["--constraint=constraints.txt", "--editable=."]
     assert CONDA["channels"] == ["conda-forge"]
 
 
@@ -55,7 +56,9 @@ def test_constraints_are_names_and_exact_versions_only():
 
 
 def test_constraints_cover_every_requirement_within_its_bounds():
-    exact = {canonicalize_name(name): Version(version) for name, _, version in (line.partition("==") for line in CONSTRAINTS)}
+    exact = {
+        canonicalize_name(name): Version(version) for name, _, version in (line.partition("==") for line in CONSTRAINTS)
+    }
     assert len(exact) == len(CONSTRAINTS)
     for requirement in map(Requirement, REQUIREMENTS):
         assert exact[canonicalize_name(requirement.name)] in requirement.specifier, requirement
@@ -69,25 +72,54 @@ def test_the_pytorch_that_torchvision_does_not_fit_is_never_installed():
 
 # ----------------------------------------------------------------------------------------- files of the tree
 
+
 def files():
     """Every file of the project: what git tracks or would track; without git, what is not a build output."""
-    listing = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True)
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
+    )
     if listing.returncode == 0 and listing.stdout:
         found = [ROOT / name for name in listing.stdout.decode().split("\0") if name]
     else:
-        left_out = {".git", ".venv", "__pycache__", ".pytest_cache", ".ipynb_checkpoints", "downloads", "runs", "build", "dist"}
-        found = [path for path in ROOT.rglob("*") if not left_out & set(path.relative_to(ROOT).parts) and ".egg-info" not in str(path)]
+        left_out = {
+            ".git",
+            ".venv",
+            "__pycache__",
+            ".pytest_cache",
+            ".ipynb_checkpoints",
+            "downloads",
+            "runs",
+            "build",
+            "dist",
+        }
+        found = [
+            path
+            for path in ROOT.rglob("*")
+            if not left_out & set(path.relative_to(ROOT).parts) and ".egg-info" not in str(path)
+        ]
     return [path for path in found if path.is_file()]
 
 
 # Put together from parts, or this file would find itself.
 PLACES = "|".join(["wo" + "rk/", "ro" + "ot/", "ho" + "me/[a-z]", "Us" + "ers/[A-Za-z]", "tm" + "p/ipykernel"])
 MACHINE_PATH = re.compile(rf"(?<![\w.~*/$}}-])/({PLACES})".encode())
-INDEX = re.compile("|".join(["--(extra-)?" + "index-url", "--find" + "-links", "py" + r"pi\.org/simple", "files.python" + "hosted", r"download\.py" + r"torch\.org/whl"]).encode())
+INDEX = re.compile(
+    "|".join(
+        [
+            "--(extra-)?" + "index-url",
+            "--find" + "-links",
+            "py" + r"pi\.org/simple",
+            "files.python" + "hosted",
+            r"download\.py" + r"torch\.org/whl",
+        ]
+    ).encode()
+)
 
 
 def test_no_file_names_a_place_on_somebody_s_machine():
-    found = {str(path.relative_to(ROOT)): hit.group() for path in files() if (hit := MACHINE_PATH.search(path.read_bytes()))}
+    found = {
+        str(path.relative_to(ROOT)): hit.group() for path in files() if (hit := MACHINE_PATH.search(path.read_bytes()))
+    }
     assert found == {}
 
 
@@ -97,7 +129,12 @@ def test_no_file_names_a_package_index():
 
 
 def test_the_paths_and_addresses_would_be_found():
-    for text in ["open('/wo" + "rk/x')", "/ro" + "ot/.cache", " /ho" + "me/ann/x", "/tm" + "p/ipykernel_12/3.py:1: UserWarning"]:
+    for text in [
+        "open('/wo" + "rk/x')",
+        "/ro" + "ot/.cache",
+        " /ho" + "me/ann/x",
+        "/tm" + "p/ipykernel_12/3.py:1: UserWarning",
+    ]:
         assert MACHINE_PATH.search(text.encode()), text
     for text in ["https://github.com/a/wo" + "rk/", "~/wo" + "rk/", "$HOME/ro" + "ot/"]:
         assert not MACHINE_PATH.search(text.encode()), text
@@ -115,10 +152,17 @@ def test_the_citation_names_the_paper_and_the_version():
 
 def test_make_says_what_it_can_do():
     said = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert [line.split()[1] for line in said.splitlines() if line.startswith("make ")] == ["lab", "test", "bench", "times", "clean"]
+    assert [line.split()[1] for line in said.splitlines() if line.startswith("make ")] == [
+        "lab",
+        "test",
+        "bench",
+        "times",
+        "clean",
+    ]
 
 
 # ---------------------------------------------------------------------------------------------- these tests
+
 
 @pytest.mark.filterwarnings("ignore:A test tried to use socket")
 def test_tests_reach_this_machine_only():
@@ -134,6 +178,7 @@ def test_tests_and_kernels_leave_nothing_in_the_tree_and_keep_their_figures():
 
 
 # ---------------------------------------------------------------------------------------------- the package
+
 
 def python(*arguments, cwd, **options):
     return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=240, **options)
@@ -158,7 +203,17 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
 
 
 def test_import_is_light(tmp_path):
-    heavy = {"torchvision", "matplotlib", "pandas", "sklearn", "scipy", "seaborn", "IPython", "ipywidgets", "pytorch_grad_cam"}
+    heavy = {
+        "torchvision",
+        "matplotlib",
+        "pandas",
+        "sklearn",
+        "scipy",
+        "seaborn",
+        "IPython",
+        "ipywidgets",
+        "pytorch_grad_cam",
+    }
     loaded = python("-c", "import growlab, sys; print(*sys.modules)", cwd=tmp_path, check=True).stdout.split()
     assert "growlab" in loaded and heavy & set(loaded) == set()
 
@@ -186,30 +241,37 @@ def test_run_trains_grows_and_leaves_a_record(tmp_path):
 
 
 def test_run_grows_a_model_of_your_own(tmp_path):
-    (tmp_path / "mine.py").write_text("import growlab as gl\ndef small(): return gl.vgg5(3)[:-1].append(gl.mlp([3, 5, 10])[1:])\n")
+    (tmp_path / "mine.py").write_text(
+        "import growlab as gl\ndef small(): return gl.vgg5(3)[:-1].append(gl.mlp([3, 5, 10])[1:])\n"
+    )
     done = python("-m", "growlab", *RUN, "--model", "mine:small", "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     widths = [row["widths"] for row in json.loads((tmp_path / "run" / "record.json").read_text())["epochs"]]
-    assert sum(widths[0].values()) == 17 and sum(widths[1].values()) == 23  # four of three and one of five, and 35 % more
+    assert (
+        sum(widths[0].values()) == 17 and sum(widths[1].values()) == 23
+    )  # four of three and one of five, and 35 % more
 
 
-@pytest.mark.parametrize("change, named", [
-    ("--data cats", "unknown data set 'cats'"),
-    ("--data folder:missing", "missing"),
-    ("--limit 1", "limit"),
-    ("--model resnet", "unknown model 'resnet'"),
-    ("--model nowhere:make", "cannot get 'nowhere:make'"),
-    ("--width 0", "width"),
-    ("--method sprout", "unknown method 'sprout'"),
-    ("--rate 3.5", "3.5"),
-    ("--every 0", "every"),
-    ("--epochs 0", "epochs must be a whole number of at least 1"),
-    ("--lr -1", "learning rate"),
-    ("--batch-size 0", "batch size"),
-    ("--device nowhere", "nowhere"),
-    ("--threads -1", "threads"),
-    ("--out record.json", "record.json"),
-])
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ("--data cats", "unknown data set 'cats'"),
+        ("--data folder:missing", "missing"),
+        ("--limit 1", "limit"),
+        ("--model resnet", "unknown model 'resnet'"),
+        ("--model nowhere:make", "cannot get 'nowhere:make'"),
+        ("--width 0", "width"),
+        ("--method sprout", "unknown method 'sprout'"),
+        ("--rate 3.5", "3.5"),
+        ("--every 0", "every"),
+        ("--epochs 0", "epochs must be a whole number of at least 1"),
+        ("--lr -1", "learning rate"),
+        ("--batch-size 0", "batch size"),
+        ("--device nowhere", "nowhere"),
+        ("--threads -1", "threads"),
+        ("--out record.json", "record.json"),
+    ],
+)
 def test_bad_input_ends_with_status_2_and_one_clear_line(change, named, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     Path("record.json").write_text("a file where a folder should be")
@@ -244,7 +306,9 @@ def test_readme_shows_pictures_and_files_that_are_there():
         assert "://" in target or (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README, re.S), ids=lambda code: code.split("\n")[-2][:30])
+@pytest.mark.parametrize(
+    "code", re.findall(r"```python\n(.*?)```", README, re.S), ids=lambda code: code.split("\n")[-2][:30]
+)
 def test_readme_examples_run_and_print_what_they_say(code, tmp_path):
     promised = re.findall(r"^print\(.*\)  # (.*)", code, re.M)
     done = python("-c", code, cwd=tmp_path, env={**os.environ, "OMP_NUM_THREADS": "1"})

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 import growlab as gl
 from growlab import critters
 from growlab.data.batches import Data, Split
-from growlab.records import environment
 from growlab.penalties import PENALTIES
+from growlab.records import environment
 
 
 def median(function, repeats=7, setup=tuple):
@@ -32,7 +32,15 @@ def median(function, repeats=7, setup=tuple):
 
 def random_pictures(n):
     images = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8)
-    split = Split(images, torch.randint(10, (n,)), tuple("0123456789"), torch.full((3,), 127.0), torch.full((3,), 60.0), shift=4, flip=True)
+    split = Split(
+        images,
+        torch.randint(10, (n,)),
+        tuple("0123456789"),
+        torch.full((3,), 127.0),
+        torch.full((3,), 60.0),
+        shift=4,
+        flip=True,
+    )
     return Data("random", split.classes, {"train": split})
 
 
@@ -81,9 +89,14 @@ def training():
             for images, labels in batches:
                 training_step(model, optimizer, images, labels, precision)
             seconds[way].append(time.perf_counter() - started)
-    speed = {way: len(data.train) / statistics.median(times[1:]) for way, times in seconds.items()}  # the first warms up
+    speed = {
+        way: len(data.train) / statistics.median(times[1:]) for way, times in seconds.items()
+    }  # the first warms up
     base = next(iter(speed.values()))
-    return [(f"training VGG16(16), {way}", f"{value:,.0f} pictures/s", f"{value / base:.1f}×") for way, value in speed.items()]
+    return [
+        (f"training VGG16(16), {way}", f"{value:,.0f} pictures/s", f"{value / base:.1f}×")
+        for way, value in speed.items()
+    ]
 
 
 def surgery():
@@ -100,7 +113,13 @@ def surgery():
             grown.append(median(gl.apply, 1, lambda: (copy.deepcopy(model), plan)))
         found, copied, grown = median(lambda: gl.units(model)), statistics.median(copied), statistics.median(grown)
         rows.append((f"finding the units of {name}", f"{found * 1e3:.0f} ms", f"{found / copied:.1f} deepcopies"))
-        rows.append((f"finding them and growing all by 35 %, {name}", f"{grown * 1e3:.0f} ms", f"{grown / copied:.1f} deepcopies"))
+        rows.append(
+            (
+                f"finding them and growing all by 35 %, {name}",
+                f"{grown * 1e3:.0f} ms",
+                f"{grown / copied:.1f} deepcopies",
+            )
+        )
     return rows
 
 
@@ -137,11 +156,24 @@ def firefly():
     rows = []
     for fresh in (8, 70):
         one, three = (
-            in_steps(lambda: gl.propose("firefly", model, [batch], fresh=fresh, steps=n, scoring=1), step, 4)[1] for n in (1, 3)
+            in_steps(lambda: gl.propose("firefly", model, [batch], fresh=fresh, steps=n, scoring=1), step, 4)[1]
+            for n in (1, 3)
         )
-        rows.append((f"Firefly, VGG16(16), one pass, {fresh} fresh candidates per layer", "", f"{(three - one) / 2:.1f} training steps"))
+        rows.append(
+            (
+                f"Firefly, VGG16(16), one pass, {fresh} fresh candidates per layer",
+                "",
+                f"{(three - one) / 2:.1f} training steps",
+            )
+        )
     took, steps = in_steps(lambda: gl.propose("firefly", model, [batch]), step, 3)
-    rows.append(("Firefly, VGG16(16), a whole proposal", f"{took:.1f} s", f"{steps * 128 / 50_000:.2f} epochs of 50,000 pictures"))
+    rows.append(
+        (
+            "Firefly, VGG16(16), a whole proposal",
+            f"{took:.1f} s",
+            f"{steps * 128 / 50_000:.2f} epochs of 50,000 pictures",
+        )
+    )
     return rows
 
 
@@ -152,7 +184,13 @@ def decorrelation():
         model, _, step = vgg16_steps(width)
         for kind in PENALTIES:
             took, steps = in_steps(lambda: gl.decorrelate(model, 20, penalty=kind, movement=0.1), step, rounds)
-            rows.append((f"20 steps of {kind}, VGG16({width})", f"{took * 1e3:.0f} ms", f"{steps * 128 / 50_000:.3%} of an epoch"))
+            rows.append(
+                (
+                    f"20 steps of {kind}, VGG16({width})",
+                    f"{took * 1e3:.0f} ms",
+                    f"{steps * 128 / 50_000:.3%} of an epoch",
+                )
+            )
     return rows
 
 
@@ -161,7 +199,13 @@ def imports():
         return median(lambda: subprocess.run([sys.executable, "-c", code], check=True), 5)
 
     plain = process("import torch")
-    return [("import growlab, on top of torch", f"{max(process('import growlab') - plain, 0):.2f} s", f"torch {plain:.1f} s")]
+    return [
+        (
+            "import growlab, on top of torch",
+            f"{max(process('import growlab') - plain, 0):.2f} s",
+            f"torch {plain:.1f} s",
+        )
+    ]
 
 
 def drawing():

@@ -28,7 +28,12 @@ ROW = r"(?m)^(\| {} \|.*\|)[^|]*\|$"  # of the table in the README: number, name
 METADATA = {
     "jupytext": {"cell_metadata_filter": "tags,-all", "notebook_metadata_filter": "-all"},
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-    "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python", "pygments_lexer": "ipython3"},
+    "language_info": {
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    },
 }
 
 
@@ -65,7 +70,9 @@ def execute(notebook, folder):
     from nbclient import NotebookClient
 
     started = time.perf_counter()
-    NotebookClient(notebook, timeout=600, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(
+        notebook, timeout=600, kernel_name="python3", record_timing=False, resources={"metadata": {"path": str(folder)}}
+    ).execute()
     return time.perf_counter() - started
 
 

@@ -71,7 +71,10 @@ def examine(name):
 
 
 def table(names=MODELS):
-    lines = ["| model | units with one producer / all | eval | train | eval, no division | train, no division |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| model | units with one producer / all | eval | train | eval, no division | train, no division |",
+        "|---|---|---|---|---|---|",
+    ]
     for name in names:
         row = examine(name)
         numbers = " | ".join(f"{row[key]:.0e}" for key in ("eval", "train", "eval, no division", "train, no division"))

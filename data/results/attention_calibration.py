@@ -29,7 +29,11 @@ READERS_OF_ALL = 3
 
 def train_reader_of_one(part, folder):
     data = gl.load_data("critters", n=10_000, reliability=0.1, seed=part)
-    shown = {name: replace(split, labels=split.forms[:, part]) for name, split in data.splits.items() if name in ("train", "val", "test")}
+    shown = {
+        name: replace(split, labels=split.forms[:, part])
+        for name, split in data.splits.items()
+        if name in ("train", "val", "test")
+    }
     return train(replace(data, splits=shown), 6, part, folder)
 
 
@@ -55,12 +59,19 @@ def rulers(ones, alls, split):
         tables = {}
         for net in ones + alls:
             cams = gl.heatmaps(net, images, split.labels, layer, method)
-            tables[net] = [gl.coverage(cams, split.masks.roll(n, 0), split.objects.roll(n, 0)).drop(columns="empty") for n in (0, 1)]
+            tables[net] = [
+                gl.coverage(cams, split.masks.roll(n, 0), split.objects.roll(n, 0)).drop(columns="empty")
+                for n in (0, 1)
+            ]
         own, other = ([pd.concat([tables[net][n] for net in nets]) for nets in (alls, ones)] for n in (0, 1))
-        found[name] = {which: {column: gl.auc(larger[column], smaller[column]) for column in larger}
-                       for which, (larger, smaller) in (("own masks", own), ("other masks", other))}
+        found[name] = {
+            which: {column: gl.auc(larger[column], smaller[column]) for column in larger}
+            for which, (larger, smaller) in (("own masks", own), ("other masks", other))
+        }
         found[name]["lowest of two networks"] = {
-            column: min(gl.auc(tables[a][0][column], tables[b][0][column]) for a in alls for b in ones) for column in own[0]}
+            column: min(gl.auc(tables[a][0][column], tables[b][0][column]) for a in alls for b in ones)
+            for column in own[0]
+        }
     return found
 
 

@@ -19,8 +19,8 @@ import torch
 
 import growlab as gl
 from growlab import plots
-from growlab.lab.statistics import compare
 from growlab.files import write_atomically
+from growlab.lab.statistics import compare
 
 METHODS, PICTURES, ROAD_PICTURES = ("random", "splitting", "firefly"), 500, 20
 HERE = Path(__file__).parent
@@ -50,7 +50,9 @@ def measure(row):
     nothing = torch.zeros(len(images), 1, *images.shape[2:], dtype=torch.bool)  # there are no masks
     found = gl.coverage(cams, nothing)[["area", "entropy", "empty"]].mean().to_dict()
     some = slice(ROAD_PICTURES)
-    return found | {"road": float(np.nanmean(gl.road(net, images[some], labels[some], replace(cams, maps=cams.maps[some]))))}
+    return found | {
+        "road": float(np.nanmean(gl.road(net, images[some], labels[some], replace(cams, maps=cams.maps[some]))))
+    }
 
 
 def panel(rows):
@@ -62,8 +64,10 @@ def panel(rows):
         cams = gl.heatmaps(nets[row["arm"]], data.test.normalise(images), labels)
         maps[row["arm"].replace("+", "\n+ ")] = cams.maps
     titles = [data.classes[label] for label in labels]
-    alt = (f"Eight test pictures of CIFAR-10 (JPEG), drawn by a seed ({', '.join(titles)}), and below each the Grad-CAM of its "
-           f"true class, layer {cams.layer}, seed 0: {', '.join(nets)}. All maps share one colour scale.")
+    alt = (
+        f"Eight test pictures of CIFAR-10 (JPEG), drawn by a seed ({', '.join(titles)}), and below each the Grad-CAM of its "
+        f"true class, layer {cams.layer}, seed 0: {', '.join(nets)}. All maps share one colour scale."
+    )
     return plots.heats(images, titles, maps, alt=alt), nets
 
 
@@ -85,14 +89,29 @@ if __name__ == "__main__":
         for what, column in NUMBERS.items() if seeds else ():
             base, penalty = (np.array([measured[row["name"]][column] for row in rows]) for rows in arms)
             found = compare(penalty - base)
-            interval = f"{found['low']:+.3f} to {found['high']:+.3f}".replace("-", "−") if len(seeds) > 1 else "one seed"
-            lines.append([method, what, len(seeds), *(f"{v:.3f}" for v in (base.mean(), penalty.mean())), f"{found['difference']:+.3f}".replace("-", "−"), interval])
+            interval = (
+                f"{found['low']:+.3f} to {found['high']:+.3f}".replace("-", "−") if len(seeds) > 1 else "one seed"
+            )
+            lines.append(
+                [
+                    method,
+                    what,
+                    len(seeds),
+                    *(f"{v:.3f}" for v in (base.mean(), penalty.mean())),
+                    f"{found['difference']:+.3f}".replace("-", "−"),
+                    interval,
+                ]
+            )
         if 0 in seeds:
             shown += [of_arm[method][0], of_arm[f"{method}+penalty"][0]]
     figure, nets = panel(shown)
     (HERE / "cifar_attention.png").write_bytes(figure.png())
     for arm, net in nets.items():
-        gl.save(HERE / "attention" / f"cifar10-{arm}.pt", net, run={name: shown[0][name] for name in ("data", "limit", "seed", "epochs")})
+        gl.save(
+            HERE / "attention" / f"cifar10-{arm}.pt",
+            net,
+            run={name: shown[0][name] for name in ("data", "limit", "seed", "epochs")},
+        )
     columns = ["growth", "what", "seeds", "without", "with the penalty", "difference", "95 % interval"]
     record = {"alt": figure.alt, "limit": int(shown[0]["limit"]), "columns": columns, "table": lines, "runs": measured}
     write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())

@@ -25,13 +25,24 @@ import torch
 
 import growlab as gl
 from growlab import attention, plots
-from growlab.lab.folder import state
 from growlab.files import write_atomically
+from growlab.lab.folder import state
 
 BASE = gl.Run(at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine", lr=0.02, batch_size=32, augment=False)
 K = {"random": 20, "splitting": 10}
 PICTURES, ROAD_PICTURES = 1000, 20
-ELSEWHERE = [-0.0106, -0.0203, -0.0061, -0.0045, 0.0389, 0.0194, -0.0113, -0.0421, -0.0751, -0.0161]  # primary, seeds 0 … 9
+ELSEWHERE = [
+    -0.0106,
+    -0.0203,
+    -0.0061,
+    -0.0045,
+    0.0389,
+    0.0194,
+    -0.0113,
+    -0.0421,
+    -0.0751,
+    -0.0161,
+]  # primary, seeds 0 … 9
 RECORD, KEPT = Path(__file__).with_suffix(".json"), Path(__file__).parent / "attention"
 
 
@@ -62,7 +73,10 @@ def measure(run, place):
     others = gl.coverage(cams, split.masks.roll(1, 0), split.objects.roll(1, 0))
     line["chance"] = others[["energy", "pointing", "parts", "effective_parts"]].mean().to_dict()
     some = slice(ROAD_PICTURES)
-    maps = {"road": replace(cams, maps=cams.maps[some]), "road_centre": attention.baselines(images[some])["centre prior"]}
+    maps = {
+        "road": replace(cams, maps=cams.maps[some]),
+        "road_centre": attention.baselines(images[some])["centre prior"],
+    }
     for name, some_maps in maps.items():
         line[name] = float(np.nanmean(gl.road(model, images[some], split.labels[some], some_maps, seed=run.seed)))
     line["layers"] = [of_layer(model, unit, images[:200]) for unit in gl.units(model)]
@@ -109,9 +123,19 @@ if __name__ == "__main__":
             lines[run.name] = rounded(measure(run, place))
         if run.seed == 0 and run.method == "random" and run.shortcut in (None, 0.9) and state(place) == "finished":
             KEPT.mkdir(exist_ok=True)
-            gl.save(KEPT / f"{run.arm}{'-shortcut' if run.shortcut else ''}.pt", gl.load(place / "weights.pt"), run=run.to_json())
+            gl.save(
+                KEPT / f"{run.arm}{'-shortcut' if run.shortcut else ''}.pt",
+                gl.load(place / "weights.pt"),
+                run=run.to_json(),
+            )
     order = [run.name for run in runs() if run.name in lines]
-    head = json.dumps({"what": "written by critters_attention.py, which says what the numbers are", "pictures": PICTURES, "elsewhere": ELSEWHERE})[:-1]
+    head = json.dumps(
+        {
+            "what": "written by critters_attention.py, which says what the numbers are",
+            "pictures": PICTURES,
+            "elsewhere": ELSEWHERE,
+        }
+    )[:-1]
     body = ",\n".join(json.dumps(lines[name], separators=(",", ":")) for name in order)
     write_atomically(RECORD, (head + ',\n"runs": [\n' + body + "\n]}\n").encode())
     (RECORD.parent / "attention.png").write_bytes(figure().png())

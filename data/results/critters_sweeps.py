@@ -11,7 +11,9 @@ from pathlib import Path
 
 import growlab as gl
 
-QUICK = dict(data="critters", limit=1600, reliability=0.8, at=(1, 2, 3), epochs=8, lr=0.02, batch_size=32, augment=False)
+QUICK = dict(
+    data="critters", limit=1600, reliability=0.8, at=(1, 2, 3), epochs=8, lr=0.02, batch_size=32, augment=False
+)
 
 
 def runs(seeds=range(3)):

@@ -14,6 +14,10 @@ import growlab as gl
 
 if __name__ == "__main__":
     runs = gl.grid("quick", seeds=10)
-    copies = [replace(run, method="net2net", arm=run.arm.replace("random", "net2net")) for run in runs if run.arm in ("random", "random+penalty")]
+    copies = [
+        replace(run, method="net2net", arm=run.arm.replace("random", "net2net"))
+        for run in runs
+        if run.arm in ("random", "random+penalty")
+    ]
     gl.execute([*runs, *copies], folder := sys.argv[1])
     gl.collect(folder, Path(__file__).with_suffix(".json"))

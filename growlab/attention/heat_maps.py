@@ -48,7 +48,9 @@ def heatmaps(model: nn.Module, images: Tensor, targets, layer=None, method="grad
     whole("batch_size", batch_size, 1, "100 is usual")
     check_pictures(images)
     if any(p.dtype == torch.bfloat16 for p in model.parameters()):
-        raise ValueError("pytorch-grad-cam computes in NumPy, which knows no bfloat16: pass copy.deepcopy(model).float()")
+        raise ValueError(
+            "pytorch-grad-cam computes in NumPy, which knows no bfloat16: pass copy.deepcopy(model).float()"
+        )
     with _as_it_was(model):
         name, classes = _look_at(model, images[:1], layer)
         targets = checked_targets(targets, images, classes)
@@ -59,7 +61,9 @@ def heatmaps(model: nn.Module, images: Tensor, targets, layer=None, method="grad
 
 def check_pictures(images):
     if images.dim() != 4 or not len(images):
-        raise ValueError(f"pictures must be (N, C, H, W), at least one, got {tuple(images.shape)}: one picture is images[:1]")
+        raise ValueError(
+            f"pictures must be (N, C, H, W), at least one, got {tuple(images.shape)}: one picture is images[:1]"
+        )
 
 
 def checked_targets(targets, images, classes):
@@ -95,7 +99,7 @@ def _raw_maps(cam_of, model, layer, images, targets):
         cam(images.clone().requires_grad_(), [ClassifierOutputTarget(target) for target in targets.tolist()])
     finally:
         cam.activations_and_grads.release()
-    maps = torch.from_numpy(raw[0]).float()                                             # (B, h, w)
+    maps = torch.from_numpy(raw[0]).float()  # (B, h, w)
     if not maps.isfinite().all():
         raise ValueError("the heat maps became NaN or infinite: look at the network's weights and at the pictures")
     maps = maps.clamp_min(0)
@@ -106,7 +110,11 @@ def _methods():
     import pytorch_grad_cam as library
     from pytorch_grad_cam.base_cam import BaseCAM
 
-    kinds = {name.lower(): kind for name, kind in vars(library).items() if isinstance(kind, type) and issubclass(kind, BaseCAM)}
+    kinds = {
+        name.lower(): kind
+        for name, kind in vars(library).items()
+        if isinstance(kind, type) and issubclass(kind, BaseCAM)
+    }
     del kinds["fullgrad"], kinds["randomcam"]  # of all layers at once; of NumPy's global random numbers
     return kinds | {"gradcam++": library.GradCAMPlusPlus}
 
@@ -144,7 +152,9 @@ def _look_at(model, image, layer):
         least = [-(-side // FINEST) for side in image.shape[2:]]
         single = {module: size for module, size in sizes.items() if size and not any(module.children())}
         if not (fine := [module for module, (h, w) in single.items() if h >= least[0] and w >= least[1]]):
-            raise ValueError(f"no layer has maps of {least[0]}×{least[1]} or more: pass layer=, one with maps (N, C, h, w)")
+            raise ValueError(
+                f"no layer has maps of {least[0]}×{least[1]} or more: pass layer=, one with maps (N, C, h, w)"
+            )
         layer = fine[-1]
     name = names.get(layer, layer) if isinstance(layer, nn.Module) else layer
     check_name("layer", name, [known for known in names.values() if known])  # the whole model has no name

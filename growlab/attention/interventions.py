@@ -22,7 +22,9 @@ def changed(data: Data, n: int, seed=0, **how) -> Split:
     if data.test.forms is None:
         raise ValueError("only critters can be changed, and these pictures are none: pass gl.load_data('critters')")
     drawn = _drawn(n, seed, tuple(sorted(how.items())))
-    columns = {name: torch.tensor(column, device=data.test.images.device) for name, column in vars(drawn).items()}  # copies
+    columns = {
+        name: torch.tensor(column, device=data.test.images.device) for name, column in vars(drawn).items()
+    }  # copies
     return replace(data.test, **columns)
 
 
@@ -37,7 +39,9 @@ def logits(model: nn.Module, split: Split, batch_size=500) -> Tensor:
     with evaluating(model):
         scores = torch.cat([model(images) for images, _ in split.batches(batch_size)])
     if scores.shape[1] < len(split.classes):
-        raise ValueError(f"the network knows {scores.shape[1]} classes, the pictures have {len(split.classes)}: train one that knows them all")
+        raise ValueError(
+            f"the network knows {scores.shape[1]} classes, the pictures have {len(split.classes)}: train one that knows them all"
+        )
     return scores
 
 
@@ -56,7 +60,9 @@ def part_votes(model: nn.Module, data: Data, n: int = 1000, seed=0) -> Votes:
     """
     honest = changed(data, n, seed, reliability=1)
     swapped = [changed(data, n, seed, reliability=1, swap=part) for part in critters.PARTS]
-    return votes(logits(model, honest), [logits(model, split) for split in swapped], honest.labels, swapped[0].forms[:, 0])
+    return votes(
+        logits(model, honest), [logits(model, split) for split in swapped], honest.labels, swapped[0].forms[:, 0]
+    )
 
 
 def votes(before: Tensor, after: list[Tensor], labels: Tensor, donors: Tensor) -> Votes:

@@ -35,20 +35,26 @@ def coverage(cams, masks: Tensor, objects: Tensor | None = None) -> pd.DataFrame
     """
     maps = checked_maps(cams).double()
     if masks is None:
-        raise ValueError("masks are None, and without them nothing says where the animal is: take critters, which have them")
+        raise ValueError(
+            "masks are None, and without them nothing says where the animal is: take critters, which have them"
+        )
     masks = torch.as_tensor(masks).cpu()
     if masks.dim() != 4:
-        raise ValueError(f"masks must be (N, parts, H, W), got {tuple(masks.shape)}: one part for all is masks[:, None]")
+        raise ValueError(
+            f"masks must be (N, parts, H, W), got {tuple(masks.shape)}: one part for all is masks[:, None]"
+        )
     objects = masks.any(1) if objects is None else torch.as_tensor(objects).cpu()
     if masks.dtype != torch.bool or objects.dtype != torch.bool:
         raise ValueError(f"masks and objects must be bool, got {masks.dtype} and {objects.dtype}: pass masks > 0, say")
     if not maps.shape == objects.shape == masks[:, 0].shape or (maps < 0).any():
-        raise ValueError(f"maps {tuple(maps.shape)}, masks {tuple(masks.shape)} and objects {tuple(objects.shape)} must be "
-                         "of the same pictures, and maps not negative")
-    heat, inside = maps.flatten(1), objects.flatten(1)                                  # (N, HW)
+        raise ValueError(
+            f"maps {tuple(maps.shape)}, masks {tuple(masks.shape)} and objects {tuple(objects.shape)} must be "
+            "of the same pictures, and maps not negative"
+        )
+    heat, inside = maps.flatten(1), objects.flatten(1)  # (N, HW)
     share, top = heat / heat.sum(1, keepdim=True), heat.amax(1, keepdim=True)
     hottest = heat == top
-    by_part = maps[:, None] * masks                                                     # (N, parts, H, W)
+    by_part = maps[:, None] * masks  # (N, parts, H, W)
     table = {
         "energy": (share * inside).sum(1), "pointing": (hottest & inside).sum(1) / hottest.sum(1),
         "parts": (by_part.flatten(2).amax(2) >= top / 2).double().mean(1),
@@ -56,7 +62,9 @@ def coverage(cams, masks: Tensor, objects: Tensor | None = None) -> pd.DataFrame
         "area": (heat >= top / 2).double().mean(1), "entropy": torch.special.entr(share).sum(1) / math.log(heat.shape[1]),
     }  # fmt: skip
     empty = top[:, 0] <= 0
-    return pd.DataFrame({name: column.masked_fill(empty, math.nan).numpy() for name, column in table.items()} | {"empty": empty.numpy()})
+    return pd.DataFrame(
+        {name: column.masked_fill(empty, math.nan).numpy() for name, column in table.items()} | {"empty": empty.numpy()}
+    )
 
 
 def baselines(images: Tensor) -> dict[str, Tensor]:
@@ -89,7 +97,9 @@ def road(model: nn.Module, images: Tensor, targets, cams, percentiles=(20, 50, 8
     if maps.shape != images[:, 0].shape:
         raise ValueError(f"maps {tuple(maps.shape)} must be as many and as large as the pictures {tuple(images.shape)}")
     if not len(percentiles) or not all(0 < percentile < 100 for percentile in percentiles):
-        raise ValueError(f"percentiles must be between 0 and 100, at least one, got {percentiles}: (20, 50, 80) are usual")
+        raise ValueError(
+            f"percentiles must be between 0 and 100, at least one, got {percentiles}: (20, 50, 80) are usual"
+        )
     with evaluating(model), torch.no_grad():
         targets = checked_targets(targets, images, model(images[:1]).shape[1])
     top = maps.amax((1, 2), keepdim=True)
@@ -107,13 +117,20 @@ def randomised(model: nn.Module, seed=0) -> nn.Module:
 
     Raises ``ValueError`` for parameters of a module without a method to draw them anew: the test would pass falsely.
     """
+
     def redraw(module):  # of nn.MultiheadAttention it has an underscore
         return getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
 
-    kept = [f"{where}.{name}".lstrip(".") for where, module in model.named_modules() if not redraw(module)
-            for name, _ in module.named_parameters(recurse=False)]
+    kept = [
+        f"{where}.{name}".lstrip(".")
+        for where, module in model.named_modules()
+        if not redraw(module)
+        for name, _ in module.named_parameters(recurse=False)
+    ]
     if kept:
-        raise ValueError(f"nothing tells how to draw {', '.join(kept)} anew: give the module that holds it a method reset_parameters()")
+        raise ValueError(
+            f"nothing tells how to draw {', '.join(kept)} anew: give the module that holds it a method reset_parameters()"
+        )
     with torch.random.fork_rng():
         torch.manual_seed(random_stream(seed, "randomised").initial_seed())
         return copy.deepcopy(model).apply(lambda module: (redraw(module) or int)())

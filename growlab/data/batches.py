@@ -45,9 +45,13 @@ class Split:
     def __post_init__(self):
         images, labels, n = self.images, self.labels, len(self.classes)
         if (images.dtype, labels.dtype) != (torch.uint8, torch.int64):
-            raise TypeError(f"images must be uint8 and labels int64, got {images.dtype} and {labels.dtype}: convert them")
+            raise TypeError(
+                f"images must be uint8 and labels int64, got {images.dtype} and {labels.dtype}: convert them"
+            )
         if images.ndim != 4 or not images.numel():
-            raise ValueError(f"images must be (N, C, H, W), not empty, got {tuple(images.shape)}: one picture is (1, C, H, W)")
+            raise ValueError(
+                f"images must be (N, C, H, W), not empty, got {tuple(images.shape)}: one picture is (1, C, H, W)"
+            )
         for name in COLUMNS:
             column = getattr(self, name)
             if column is not None and len(column) != len(images):
@@ -59,7 +63,9 @@ class Split:
         return len(self.images)
 
     def __repr__(self):
-        return f"Split({len(self):,} pictures of {'×'.join(map(str, self.images.shape[1:]))}, {len(self.classes)} classes)"
+        return (
+            f"Split({len(self):,} pictures of {'×'.join(map(str, self.images.shape[1:]))}, {len(self.classes)} classes)"
+        )
 
     def batches(self, size=128, augment=False, seed=None):
         """A re-iterable of (normalised float32 images (B, C, H, W), labels (B,)); every pass is the same.
@@ -77,8 +83,10 @@ class Split:
 
     @cached_property
     def _constants(self):  # as large as a picture: three values broadcast over channels_last take three times as long
-        return [values[:, None, None].expand_as(self.images[:1]).contiguous(memory_format=torch.channels_last)
-                for values in (self.mean, self.std)]
+        return [
+            values[:, None, None].expand_as(self.images[:1]).contiguous(memory_format=torch.channels_last)
+            for values in (self.mean, self.std)
+        ]
 
     @cached_property
     def padded(self):
@@ -124,9 +132,9 @@ def crop_and_flip(padded, rows, top, left, flip, shift):
     _, tall, wide, channels = padded.shape
     y = torch.arange(tall - 2 * shift, device=padded.device)
     x = torch.arange(wide - 2 * shift, device=padded.device)
-    x = left[:, None] + torch.where(flip[:, None] == 1, x.flip(0), x)                 # (B, W)
-    y = rows[:, None] * tall + top[:, None] + y                                       # (B, H): lines of all pictures
-    pixels = y[:, :, None] * wide + x[:, None, :]                                     # (B, H, W)
+    x = left[:, None] + torch.where(flip[:, None] == 1, x.flip(0), x)  # (B, W)
+    y = rows[:, None] * tall + top[:, None] + y  # (B, H): lines of all pictures
+    pixels = y[:, :, None] * wide + x[:, None, :]  # (B, H, W)
     images = padded.view(-1, channels).index_select(0, pixels.flatten())
     return images.view(*pixels.shape, channels).permute(0, 3, 1, 2)
 

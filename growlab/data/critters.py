@@ -92,8 +92,10 @@ _FORMS = """
 def _read(art, marks):
     """The drawings above, strip by strip, as numbers (drawings, rows, columns): the place of each sign in `marks`."""
     strips = [[line.split() for line in strip.split("\n")] for strip in art.strip().split("\n\n")]
-    return np.array([[[marks.index(mark) for mark in row] for row in drawing]
-                     for strip in strips for drawing in zip(*strip)], np.uint8)
+    return np.array(
+        [[[marks.index(mark) for mark in row] for row in drawing] for strip in strips for drawing in zip(*strip)],
+        np.uint8,
+    )
 
 
 NOTHING, OUTLINE, SKIN, SHADE, LIGHT, DARK, HORN, WHITE, PUPIL = range(9)  # the entries of a picture's palette
@@ -104,12 +106,36 @@ FORMS = _read(_FORMS, ".#").astype(bool).reshape(5, 5, 7, 7).swapaxes(0, 1)
 FORMS = np.concatenate([FORMS, FORMS[:, :, ::-1]], 1)  # (parts, classes, 7, 7), True where dark
 # Where the centre of a part may lie: first y, last y, first x, last x. Any two parts stay at least 8 pixels apart.
 PLACES = np.array([(7, 8, 6, 11), (6, 7, 20, 25), (16, 17, 14, 16), (15, 17, 25, 26), (25, 26, 8, 22)])
-HUES = np.array([  # of the background, in red, green, blue; with a shortcut, hue i goes with class i
-    (214, 132, 132), (218, 162, 112), (210, 196, 110), (162, 196, 106), (118, 194, 134),
-    (106, 194, 190), (118, 168, 214), (140, 140, 216), (178, 132, 212), (214, 132, 190)], np.int16)
-SKINS = np.array([  # of the animal: deeper than any background, and coupled to nothing
-    (196, 62, 58), (208, 110, 36), (176, 136, 30), (104, 142, 40), (38, 140, 78),
-    (28, 132, 140), (44, 104, 178), (88, 84, 190), (138, 68, 172), (184, 60, 126)], np.int16)
+HUES = np.array(
+    [  # of the background, in red, green, blue; with a shortcut, hue i goes with class i
+        (214, 132, 132),
+        (218, 162, 112),
+        (210, 196, 110),
+        (162, 196, 106),
+        (118, 194, 134),
+        (106, 194, 190),
+        (118, 168, 214),
+        (140, 140, 216),
+        (178, 132, 212),
+        (214, 132, 190),
+    ],
+    np.int16,
+)
+SKINS = np.array(
+    [  # of the animal: deeper than any background, and coupled to nothing
+        (196, 62, 58),
+        (208, 110, 36),
+        (176, 136, 30),
+        (104, 142, 40),
+        (38, 140, 78),
+        (28, 132, 140),
+        (44, 104, 178),
+        (88, 84, 190),
+        (138, 68, 172),
+        (184, 60, 126),
+    ],
+    np.int16,
+)
 _WORDS = 320  # 64-bit random words kept for each picture, so that a longer draw begins with the shorter one
 _EDGE = 8  # pixels around a picture while it is painted, so that a horn may stick out
 
@@ -207,8 +233,20 @@ def _draw(words, reliability, shortcut, hide, swap, new_backgrounds):
     # The colours, and a soft texture behind the animal: 5x5 random greys with straight lines between them.
     skin, white = SKINS[throw(10)[:, 0]], np.full((n, 3), 255, np.int16)
     behind = HUES[backgrounds[:, 0]] + (throw(13, 3) - 6)
-    palette = np.stack([behind, skin * 3 // 10, skin, skin * 3 // 4, (3 * skin + 2 * white) // 5, skin * 2 // 5,
-                        white * (50, 41, 18) // 51, white, white // 10], 1).astype(np.uint8)  # (n, 9, 3)
+    palette = np.stack(
+        [
+            behind,
+            skin * 3 // 10,
+            skin,
+            skin * 3 // 4,
+            (3 * skin + 2 * white) // 5,
+            skin * 2 // 5,
+            white * (50, 41, 18) // 51,
+            white,
+            white // 10,
+        ],
+        1,
+    ).astype(np.uint8)  # (n, 9, 3)
     near = np.maximum(0, 8 - abs(np.arange(SIZE)[:, None] - 8 * np.arange(5)))  # (32, 5)
     texture = (near @ throw(64, 25).reshape(n, 5, 5) @ near.T >> 6) - 32
     colours = palette.reshape(-1, 3).T[:, canvas + 9 * np.arange(n)[:, None, None]]  # (3, n, 32, 32)

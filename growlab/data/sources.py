@@ -38,7 +38,9 @@ def load_data(name, root=None, device="cpu", limit=None, seed=0, **options):
 
     kind, _, path = name.partition(":")
     if kind not in SOURCES or bool(path) != (kind == "folder"):
-        raise ValueError(f'unknown data set {name!r}: take "critters", "digits", "cifar10", "cifar100" or "folder:PATH"')
+        raise ValueError(
+            f'unknown data set {name!r}: take "critters", "digits", "cifar10", "cifar100" or "folder:PATH"'
+        )
     takes = SOURCES[kind].__kwdefaults__ or {}
     for option in options:
         if option not in takes:
@@ -52,15 +54,23 @@ def load_data(name, root=None, device="cpu", limit=None, seed=0, **options):
     everything = parts.pop("train")
     order = torch.randperm(len(everything["labels"]), generator=random_stream(seed, "split"))[:limit]
     val, train = order.tensor_split([max(1, round(0.1 * len(order)))])
-    parts = {split: {key: value[rows] for key, value in everything.items()}
-             for split, rows in {"train": train, "val": val}.items()} | parts
+    parts = {
+        split: {key: value[rows] for key, value in everything.items()}
+        for split, rows in {"train": train, "val": val}.items()
+    } | parts
 
     mean, std = _moments(parts["train"]["images"])
     classes = tuple(map(str, classes))
     common = {"classes": classes, "mean": mean.to(device), "std": std.to(device), **augment}
     name = f"{kind}:{Path(path).resolve().name}" if path else name  # a record needs no path of this machine
-    return Data(name, classes, {
-        split: Split(**{key: value.to(device) for key, value in part.items()}, **common) for split, part in parts.items()})
+    return Data(
+        name,
+        classes,
+        {
+            split: Split(**{key: value.to(device) for key, value in part.items()}, **common)
+            for split, part in parts.items()
+        },
+    )
 
 
 def default_root():
@@ -91,8 +101,13 @@ def _critters(path, root, seed, *, n=6000, reliability=0.6, shortcut=0.0):
     def draw(split, count, **how):
         return vars(critters.draw(count, random_stream(seed, "critters", split).initial_seed(), reliability, **how))
 
-    parts = {"train": draw("train", n, shortcut=shortcut), "test": draw("test", 2000), "hidden": draw("test", 2000, hide=1),
-             "swapped": draw("test", 2000, swap=1), "backgrounds": draw("test", 2000, new_backgrounds=True)}
+    parts = {
+        "train": draw("train", n, shortcut=shortcut),
+        "test": draw("test", 2000),
+        "hidden": draw("test", 2000, hide=1),
+        "swapped": draw("test", 2000, swap=1),
+        "backgrounds": draw("test", 2000, new_backgrounds=True),
+    }
     return critters.CLASSES, parts, {"shift": 2, "flip": True}  # two pixels never cut a form
 
 
@@ -103,8 +118,10 @@ def _digits(path, root, seed):
     images = np.round(digits.images[:, None] * (255 / 16)).astype(np.uint8)  # ink comes as 0..16
     order = torch.randperm(len(images), generator=random_stream("digits", "test")).numpy()  # one test set for all seeds
     test, train = np.split(order, [len(order) // 5])
-    parts = {split: {"images": images[rows], "labels": digits.target[rows].astype(np.int64)}
-             for split, rows in {"train": train, "test": test}.items()}
+    parts = {
+        split: {"images": images[rows], "labels": digits.target[rows].astype(np.int64)}
+        for split, rows in {"train": train, "test": test}.items()
+    }
     return digits.target_names, parts, {}  # no augmentation: a mirrored digit is none, and 8 pixels leave no room
 
 
@@ -119,10 +136,17 @@ def _cifar(name, root):
     try:
         loaded = {split: kind(root, train=split == "train") for split in ("train", "test")}
     except RuntimeError as error:  # torchvision's checksums
-        raise RuntimeError(f"{folder} is incomplete or damaged: delete or rename it, and load {name} again, which "
-                           f"unpacks {kind.filename} if it is in {root}, and downloads it if not") from error
-    parts = {split: {"images": np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)),
-                     "labels": np.array(part.targets, np.int64)} for split, part in loaded.items()}
+        raise RuntimeError(
+            f"{folder} is incomplete or damaged: delete or rename it, and load {name} again, which "
+            f"unpacks {kind.filename} if it is in {root}, and downloads it if not"
+        ) from error
+    parts = {
+        split: {
+            "images": np.ascontiguousarray(part.data.transpose(0, 3, 1, 2)),
+            "labels": np.array(part.targets, np.int64),
+        }
+        for split, part in loaded.items()
+    }
     return loaded["train"].classes, parts, {"shift": 4, "flip": True}
 
 
@@ -133,8 +157,10 @@ def _fetch(kind, root):
     archive, folder = root / kind.filename, root / kind.base_folder
     by_hand = archive.exists()
     if by_hand and not check_integrity(archive, kind.tgz_md5):
-        raise RuntimeError(f"{archive} is truncated or damaged: its {archive.stat().st_size:,} bytes have not the md5 "
-                           f"{kind.tgz_md5}. Put a whole copy in its place, or delete it to have it downloaded")
+        raise RuntimeError(
+            f"{archive} is truncated or damaged: its {archive.stat().st_size:,} bytes have not the md5 "
+            f"{kind.tgz_md5}. Put a whole copy in its place, or delete it to have it downloaded"
+        )
     timeout = socket.getdefaulttimeout()
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -151,12 +177,15 @@ def _fetch(kind, root):
                     raise
     except (OSError, RuntimeError, HTTPException) as error:
         if by_hand:
-            raise RuntimeError(f"{archive} could not be unpacked there ({error}): make room and allow writing, or move it "
-                               "to another folder and name that by root= or GROWLAB_DATA") from error
+            raise RuntimeError(
+                f"{archive} could not be unpacked there ({error}): make room and allow writing, or move it "
+                "to another folder and name that by root= or GROWLAB_DATA"
+            ) from error
         raise ConnectionError(
             f"{kind.filename} could not be downloaded from {kind.url} into {root} ({error}). Nothing was left there. "
             f"Try again later; or put the file (md5 {kind.tgz_md5}) there by hand; or load pictures that you have with "
-            f'"folder:PATH"; or use "critters", which needs no download') from error
+            f'"folder:PATH"; or use "critters", which needs no download'
+        ) from error
     finally:
         socket.setdefaulttimeout(timeout)
 
@@ -175,8 +204,10 @@ def _folder(path, root, seed, *, size=32):
     images = _cached(path, [file for _, file in rows], size, root / "cache")
     labels = np.array([label for label, _ in rows], np.int64)
     cut = sum(map(len, train.values()))
-    parts = {"train": {"images": images[:cut], "labels": labels[:cut]},
-             "test": {"images": images[cut:].copy(), "labels": labels[cut:]}}  # a copy, to let go of the rest
+    parts = {
+        "train": {"images": images[:cut], "labels": labels[:cut]},
+        "test": {"images": images[cut:].copy(), "labels": labels[cut:]},
+    }  # a copy, to let go of the rest
     return list(train), parts, {"shift": size // 8, "flip": True}
 
 
@@ -184,21 +215,31 @@ def _listing(path, split):
     """{class: [(file, bytes, time of its last change)]} of PATH/split, sorted by name, without hidden files."""
     folder = path / split
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder if path.is_dir() else path} is no folder: pictures must be in "
-                                f"{path}/train/CLASS/ and {path}/test/CLASS/")
+        raise FileNotFoundError(
+            f"{folder if path.is_dir() else path} is no folder: pictures must be in "
+            f"{path}/train/CLASS/ and {path}/test/CLASS/"
+        )
     classes = sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
-    listing = {name: sorted((entry.path, entry.stat().st_size, entry.stat().st_mtime_ns)
-                            for entry in os.scandir(folder / name)
-                            if entry.name.lower().endswith(SUFFIXES) and entry.name[0] != ".") for name in classes}
+    listing = {
+        name: sorted(
+            (entry.path, entry.stat().st_size, entry.stat().st_mtime_ns)
+            for entry in os.scandir(folder / name)
+            if entry.name.lower().endswith(SUFFIXES) and entry.name[0] != "."
+        )
+        for name in classes
+    }
     empty = [str(folder / name) for name, files in listing.items() if not files]
     if empty or not classes:
-        raise ValueError(f"{', '.join(empty) or folder} has no pictures ({', '.join(SUFFIXES)}): "
-                         f"put them into {folder}/CLASS/, and remove folders without any")
+        raise ValueError(
+            f"{', '.join(empty) or folder} has no pictures ({', '.join(SUFFIXES)}): "
+            f"put them into {folder}/CLASS/, and remove folders without any"
+        )
     return listing
 
 
 def _cached(path, files, size, cache):
     """The pictures as uint8 (N, 3, size, size): from the cache if no file has changed since, else decoded."""
+
     def digest(*facts):
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
@@ -217,7 +258,9 @@ def _cached(path, files, size, cache):
             np.savez(Path(unfinished, store.name), fingerprint=fingerprint, images=images)
             os.replace(Path(unfinished, store.name), store)
     except OSError as error:
-        warnings.warn(f"{cache} cannot keep the decoded pictures ({error}): the next load decodes them again", stacklevel=2)
+        warnings.warn(
+            f"{cache} cannot keep the decoded pictures ({error}): the next load decodes them again", stacklevel=2
+        )
     return images
 
 
@@ -232,7 +275,9 @@ def _decode(files, size):
                 if picture.mode[0] in "IF":  # Pillow would turn them white without a word
                     raise ValueError("more than 8 bits a channel")
                 upright = ImageOps.exif_transpose(picture).convert("RGB")
-                image[:] = np.asarray(ImageOps.fit(upright, (size, size))).transpose(2, 0, 1)  # shorter side, then centre
+                image[:] = np.asarray(ImageOps.fit(upright, (size, size))).transpose(
+                    2, 0, 1
+                )  # shorter side, then centre
         except Exception as error:  # Pillow raises many kinds, SyntaxError among them
             raise ValueError(f"{file} is not a readable picture ({error}): repair it or remove it") from error
     return images

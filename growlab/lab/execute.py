@@ -57,7 +57,7 @@ def execute(
     """
     runs, folder = list(runs), Path(folder).absolute()
     if not runs:
-        raise ValueError("there are no runs to train: gl.grid(\"quick\") makes some")
+        raise ValueError('there are no runs to train: gl.grid("quick") makes some')
     if jobs is not None:
         whole("jobs", jobs, 1, "so many processes train at a time")
     root = str(Path(os.environ.get("GROWLAB_DATA") or default_root()).expanduser().absolute())

@@ -40,7 +40,9 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
             there = [Run(**line["run"]) for line in lines]
             found = {run.name: (line["state"], line["figures"]) for run, line in zip(there, lines)}
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{source} is no file of gl.collect, or damaged: {type(error).__name__}: {error}") from error
+            raise ValueError(
+                f"{source} is no file of gl.collect, or damaged: {type(error).__name__}: {error}"
+            ) from error
     elif source.is_dir():
         there = _runs(source) if runs is None else runs
         found = {run.name: _figures(source / run.name) for run in there}
@@ -93,7 +95,9 @@ def _read(path, parse):
     try:
         return parse(path.read_text())
     except (LookupError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: move its folder away, and the others can be read ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"{path} is damaged: move its folder away, and the others can be read ({type(error).__name__}: {error})"
+        ) from error
 
 
 def _figures(place):

@@ -80,7 +80,7 @@ class Run:
             value = getattr(self, name)
             if kind is bool and not isinstance(value, bool):
                 raise ValueError(f"{name} must be True or False, got {value!r}")
-            if kind is float or kind == float | None and value is not None:
+            if kind is float or (kind == float | None and value is not None):
                 if isinstance(value, bool) or not isinstance(value, int | float):
                     raise ValueError(f"{name} must be a number, got {value!r}")
                 object.__setattr__(self, name, float(value))  # 1 and 1.0 are one run
@@ -91,7 +91,9 @@ class Run:
             raise ValueError(f"width must be a whole number, or several, got {self.width!r}")
         kind, _, path = str(self.data).partition(":")
         if kind not in ("critters", "digits", "cifar10", "cifar100", "folder") or bool(path) != (kind == "folder"):
-            raise ValueError(f'unknown data set {self.data!r}: take "critters", "digits", "cifar10", "cifar100" or "folder:PATH"')
+            raise ValueError(
+                f'unknown data set {self.data!r}: take "critters", "digits", "cifar10", "cifar100" or "folder:PATH"'
+            )
         if self.limit is not None:
             whole("limit", self.limit, 2, "at least one picture to train on and one to validate")
         check_name("budget", self.budget, BUDGETS)

@@ -42,7 +42,9 @@ def summary(table: pd.DataFrame, contrasts: list | None = None, margin: float = 
     """
     for contrast in contrasts or ():
         if isinstance(contrast, str) or len(contrast) != 2:
-            raise ValueError(f'a contrast must be (arm or list of arms, against), such as ("random", "never"), got {contrast!r}')
+            raise ValueError(
+                f'a contrast must be (arm or list of arms, against), such as ("random", "never"), got {contrast!r}'
+            )
     rows, finished = [], table[table["state"] == "finished"]
     for _, group in finished.groupby(["data", "model"], sort=False):
         if doubled := set(group["arm"][group.duplicated(["arm", "seed"])]):

@@ -28,7 +28,9 @@ def pairs(base, methods=METHODS_OF_THE_PAPER):
 
 def placebos(run):
     yield treated(run, "placebo", penalty="random")  # steps of the same length, straight on in a random direction
-    yield treated(run, "labels", penalty_strength=0, change_strength=0, target="labels")  # of the same length, by cross-entropy
+    yield treated(
+        run, "labels", penalty_strength=0, change_strength=0, target="labels"
+    )  # of the same length, by cross-entropy
     yield treated(run, "refresh", k=1, penalty_strength=0, change_strength=0, refresh=True)  # new statistics alone
 
 

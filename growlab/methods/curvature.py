@@ -46,7 +46,9 @@ def gram(layer: nn.Module, samples: list) -> Tensor:
     for x, weight in samples:
         pictures = max(1, PATCHES * n * len(weight) // (d * weight.numel()))
         for x, weight in zip(x.split(pictures), weight.split(pictures)):
-            patches = rows_of(layer, respond(layer, x, identity))  # im2col: the d-th unit vector as a filter reads entry d
+            patches = rows_of(
+                layer, respond(layer, x, identity)
+            )  # im2col: the d-th unit vector as a filter reads entry d
             part, size = identity.new_zeros(n, d, d), max(1, BLOCK // d)
             for block, weights in zip(patches.split(size), rows_of(layer, weight).split(size)):
                 for i, w in enumerate(weights.T):
@@ -73,7 +75,7 @@ def smallest_eigenpairs(layer: nn.Module, samples: list, path: str | None, gener
         return torch.zeros_like(start[:, 0]), start
     positions = sum(weight.numel() for _, weight in samples) / n
     # Multiply-adds per neuron; weighting the patches takes as long as multiplying them.
-    if path == "dense" or path is None and d * (2 * positions + 10 * d) < 2 * LANCZOS_STEPS * positions:
+    if path == "dense" or (path is None and d * (2 * positions + 10 * d) < 2 * LANCZOS_STEPS * positions):
         # In float64: in float32, eigh failed to converge on layers with dead inputs.
         eigenvalues, vectors = torch.linalg.eigh(gram(layer, samples))
         return eigenvalues[:, 0], vectors[:, :, 0]
@@ -81,7 +83,9 @@ def smallest_eigenpairs(layer: nn.Module, samples: list, path: str | None, gener
     return lanczos(lambda v: sum(product(layer, *sample, v) for sample in samples).double(), start)
 
 
-def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, tolerance: float = 1e-4) -> tuple[Tensor, Tensor]:
+def lanczos(
+    multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, tolerance: float = 1e-4
+) -> tuple[Tensor, Tensor]:
     """Smallest eigenpairs of n symmetric matrices S at once, (n,) and (n, D), from products alone.
 
     ``multiply`` maps (n, D) to (n, D), row i times matrix i; ``start`` is random. Lanczos with full re-orthogonalisation:
@@ -99,7 +103,7 @@ def lanczos(multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, toler
         projected[:, :k, k - 1] = coefficients[:, :, 0]
         rest = q - known.mT @ coefficients
         size = rest.norm(dim=1)
-        if k == steps or k > 4 and k % 4 == 0:
+        if k == steps or (k > 4 and k % 4 == 0):
             eigenvalues, vectors = torch.linalg.eigh(projected[:, :k, :k], UPLO="U")
             residuals = size[:, 0] * vectors[:, -1, 0].abs()
             if k == steps or (residuals <= tolerance * eigenvalues.abs().amax(1)).all():

@@ -24,7 +24,9 @@ from growlab.structure.graph import CONV, named_tensors
 from growlab.structure.units import Edit, Unit, growable
 from growlab.surgery import slot, widen
 
-OUTGOING = 0.1  # of the others' steps: a first-order effect beside second-order ones (published: initial sizes 0.01 and 0.1)
+OUTGOING = (
+    0.1  # of the others' steps: a first-order effect beside second-order ones (published: initial sizes 0.01 and 0.1)
+)
 
 
 def firefly(
@@ -236,7 +238,9 @@ def _endless(batches):
 
 def _zeros(tensor, edit, neurons):
     """Like the tensor, but with so many neurons along the edit's axis."""
-    return tensor.new_zeros([neurons * edit.repeat if axis == edit.axis else size for axis, size in enumerate(tensor.shape)])
+    return tensor.new_zeros(
+        [neurons * edit.repeat if axis == edit.axis else size for axis, size in enumerate(tensor.shape)]
+    )
 
 
 def _replace(tensor, edit, unit, *parts):
@@ -306,7 +310,9 @@ def _check(batches, fresh, steps, scoring, step_size, penalty, gate):
         if not isinstance(value, int) or value < least:
             raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
     if not 0 < gate <= 1:
-        raise ValueError(f"gate must be in (0, 1], got {gate}: 0.5 predicts, 1 is as published; at 0 every split scores 0")
+        raise ValueError(
+            f"gate must be in (0, 1], got {gate}: 0.5 predicts, 1 is as published; at 0 every split scores 0"
+        )
     if not step_size > 0:
         raise ValueError(f"step_size must be above 0, got {step_size}: 0.03 means 3 % of the weights' root mean square")
     if not penalty >= 0:

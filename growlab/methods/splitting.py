@@ -63,12 +63,16 @@ def splitting(
     if not (0 < step < float("inf") and 0 < beta < float("inf")):
         raise ValueError(f"step and beta must be positive, got step={step}, beta={beta}: 1e-2 and 3 are as published")
     if path not in (None, "dense", "matrix-free"):
-        raise ValueError(f"unknown path {path!r}: choose 'dense', 'matrix-free', or None for the cheaper one of each layer")
+        raise ValueError(
+            f"unknown path {path!r}: choose 'dense', 'matrix-free', or None for the cheaper one of each layer"
+        )
     if min(fit, held_out) < 1:
         raise ValueError(f"fit and held_out must be at least 1 batch, got {fit} and {held_out}: 4 and 4 are usual")
     batches = list(islice(batches, fit + held_out * require_negative))
     if len(batches) < 1 + require_negative:
-        raise ValueError(f"got {len(batches)} batches: pass at least one, and one to hold out unless require_negative=False")
+        raise ValueError(
+            f"got {len(batches)} batches: pass at least one, and one to hold out unless require_negative=False"
+        )
     cut = max(1, len(batches) * fit // (fit + held_out)) if require_negative else len(batches)
 
     generator, curvature, directions = random_stream(seed, "splitting"), {}, {}
@@ -89,11 +93,15 @@ def splitting(
         for i in wanted[unit.name].nonzero().flatten().tolist():
             epsilon = step * unit.weight[i].norm().item() if relative else step
             score = -(epsilon**2) / 2 * curvature[unit.name][i].item()
-            candidates.append(Candidate(unit.name, i, score, {edit: (epsilon * directions[unit.name][i]).to(unit.weight)}))
+            candidates.append(
+                Candidate(unit.name, i, score, {edit: (epsilon * directions[unit.name][i]).to(unit.weight)})
+            )
     return GrowthPlan("splitting", {unit.name: unit.neurons for unit in found}, tuple(candidates))
 
 
-def splitting_matrices(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], beta: float = 3.0) -> dict[str, Tensor]:
+def splitting_matrices(
+    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], beta: float = 3.0
+) -> dict[str, Tensor]:
     """The splitting matrices of all neurons, {unit: (n, D, D)} in float64, of the mean cross-entropy over all batches.
 
     One forward and one backward pass per batch, for all layers. With neuron i split by ±δ the loss is
@@ -167,7 +175,9 @@ class Observer(fx.Interpreter):
                 images = images.detach().requires_grad_()
                 loss = F.cross_entropy(self.run(images), labels, reduction="sum") / pictures
             if not torch.isfinite(loss):
-                raise FloatingPointError(f"the loss is {loss.item()}, no split is better than another: train at a lower lr")
+                raise FloatingPointError(
+                    f"the loss is {loss.item()}, no split is better than another: train at a lower lr"
+                )
             torch.autograd.grad(loss, images)  # not backward(): parameters' gradients are neither needed nor touched
         return self.samples
 
@@ -178,7 +188,7 @@ class Observer(fx.Interpreter):
         if bend is None:
             return super().run_node(node)
         (z, *others), options = self.fetch_args_kwargs_from_env(node)
-        run = lambda z: getattr(self, node.op)(node.target, (z, *others), options)  # noqa: E731
+        run = lambda z: getattr(self, node.op)(node.target, (z, *others), options)
         weight = second_derivative(run, bend.activation, z.detach(), self.beta)  # now: the activation may work in place
         for norm in bend.norms:
             a = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight.detach())

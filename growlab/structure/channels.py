@@ -12,21 +12,25 @@ from torch import fx, nn
 from growlab.structure.graph import CONV_TRANSPOSE, PER_CHANNEL, layer_type, named_tensors
 
 # Functions, methods and layers by name. Copying a channel before any of these is the same as copying it after.
-ELEMENTWISE = frozenset("""
+ELEMENTWISE = frozenset(
+    """
     relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu celu gelu silu mish softplus sigmoid sigmoid_ tanh
     tanh_ hardtanh hardtanh_ hardswish hardsigmoid logsigmoid softsign threshold dropout dropout1d dropout2d dropout3d
     alpha_dropout stochastic_depth neg abs exp sqrt square pow clamp clamp_ contiguous clone detach float double half
     to type_as identity ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Softplus Sigmoid Tanh Hardtanh Hardswish
     Hardsigmoid LogSigmoid Softsign Threshold Identity Dropout Dropout1d Dropout2d Dropout3d AlphaDropout
     StochasticDepth
-""".split())
+""".split()
+)
 # These mix positions, never channels, if the channels lie on axis 1 of a map.
-SPATIAL = frozenset("""
+SPATIAL = frozenset(
+    """
     max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d
     adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d
     AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d
     AdaptiveMaxPool3d Upsample UpsamplingNearest2d UpsamplingBilinear2d ZeroPad2d ReflectionPad2d ReplicationPad2d
-""".split())
+""".split()
+)
 TWO_SIDED = frozenset("add iadd add_ sub isub sub_ mul imul mul_ div truediv itruediv div_".split())
 TYPE_QUESTIONS = frozenset("device dtype ndim is_cuda requires_grad".split())
 
@@ -135,7 +139,7 @@ class Reader:
 
     def per_channel(self, node, x, module):
         """Batch norm and its like: statistics and affine parameters follow their channels."""
-        if x is None or isinstance(module, nn.PReLU) and module.num_parameters == 1:
+        if x is None or (isinstance(module, nn.PReLU) and module.num_parameters == 1):
             return x
         x = self.resolve(x, module.num_parameters if isinstance(module, nn.PReLU) else module.num_features)
         if x is None or x.axis not in (1, -1):
@@ -150,7 +154,9 @@ class Reader:
         dense = isinstance(module, nn.Linear)
         transposed = isinstance(module, CONV_TRANSPOSE)
         weight = f"{node.target}.weight"
-        inputs, outputs = (module.in_features, module.out_features) if dense else (module.in_channels, module.out_channels)
+        inputs, outputs = (
+            (module.in_features, module.out_features) if dense else (module.in_channels, module.out_channels)
+        )
         if x is not None:
             x = self.resolve(x, inputs) if (x.last if dense else x.axis == 1) else None
             if x is None:
@@ -184,13 +190,15 @@ class Reader:
             return self.two_sided(node)
         if name in ("cat", "concat", "concatenate"):
             return self.concatenate(node, _argument(node, 1, "dim", _argument(node, 1, "axis", 0)))
-        if name == "getattr" and node.args[1] == "shape" or name == "size" and len(node.args) == 1:
+        if (name == "getattr" and node.args[1] == "shape") or (name == "size" and len(node.args) == 1):
             return _Shape(x) if isinstance(x, _Map) else None
         if name in ("size", "getitem") and isinstance(node.args[1], int):
             seen = x.of if isinstance(x, _Shape) else x if name == "size" else None
-            if seen is not None and (not node.users or seen.rank is not None and node.args[1] % seen.rank != seen.axis):
+            if seen is not None and (
+                not node.users or (seen.rank is not None and node.args[1] % seen.rank != seen.axis)
+            ):
                 return None
-        if name in ("_assert", "dim") or name == "getattr" and node.args[1] in TYPE_QUESTIONS:
+        if name in ("_assert", "dim") or (name == "getattr" and node.args[1] in TYPE_QUESTIONS):
             return None
         if isinstance(x, _Map) and len(self.inputs(node)) == 1:
             if name in ELEMENTWISE and len(node.all_input_nodes) == 1:
@@ -225,7 +233,7 @@ class Reader:
         maps = [self.values.get(n) for n in node.args[0]] if listed else [None]
         first = maps[0]
         if all(isinstance(m, _Map) and (m.axis, m.rank) == first[1:] for m in maps):
-            if axis == first.axis or first.rank is not None and axis % first.rank == first.axis:
+            if axis == first.axis or (first.rank is not None and axis % first.rank == first.axis):
                 return _Map(tuple(part for m in maps for part in m.parts), *first[1:])
             if all(m.shape == first.shape for m in maps):  # along another axis: the channels must stay alike
                 for m in maps[1:]:

@@ -26,7 +26,9 @@ def trace(model: nn.Module) -> fx.Graph:
     if hasattr(model, "_orig_mod"):
         raise ValueError("a compiled model cannot be read: grow model._orig_mod, then compile it again")
     if isinstance(model, torch.jit.ScriptModule):
-        raise ValueError("a scripted model cannot be read: grow the Python model it was made from, then script it again")
+        raise ValueError(
+            "a scripted model cannot be read: grow the Python model it was made from, then script it again"
+        )
     try:
         return _Tracer().trace(model)
     except Exception as error:

@@ -86,5 +86,7 @@ def growable(model: nn.Module, coupled: bool = False) -> list[Unit]:
     usable = [unit for unit in found if not unit.frozen and (coupled or len(unit.layers) == 1)]
     if not usable:
         reasons = "; ".join(f"{unit.name}: {unit.frozen or 'several producers (coupled=True)'}" for unit in found)
-        raise ValueError(f"nothing can grow in this {type(model).__name__}: {reasons or 'it has no layers with channels'}")
+        raise ValueError(
+            f"nothing can grow in this {type(model).__name__}: {reasons or 'it has no layers with channels'}"
+        )
     return usable

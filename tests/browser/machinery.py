@@ -50,7 +50,13 @@ def jupyter(folder):
         f"--LabApp.user_settings_dir={folder / 'settings'}", f"--LabApp.workspaces_dir={folder / 'workspaces'}",
     ]  # fmt: skip
     with open(folder / "log", "w") as log:
-        server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=os.environ | {"JUPYTER_RUNTIME_DIR": str(folder / "runtime")})
+        server = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"JUPYTER_RUNTIME_DIR": str(folder / "runtime")},
+        )
     try:
         for _ in range(120):
             try:
@@ -70,7 +76,9 @@ def chromium():
     """A page 1200 pixels wide."""
     if CHROMIUM is None:
         pytest.skip("no chromium here: install it (Debian: apt install chromium fonts-dejavu-core)")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[test]'")
+    playwright = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: pip install -e '.[test]'"
+    )
     with playwright.sync_playwright() as machinery:
         browser = machinery.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser.new_page(viewport={"width": 1200, "height": 900})
@@ -139,7 +147,9 @@ class Shown:
     def knobs(self):
         """{name: what takes the keys}."""
         found = {}
-        for name in self.element.evaluate("e => [...e.querySelectorAll('[class*=growlab-]')].map(x => [...x.classList].find(c => c.startsWith('growlab-')))"):
+        for name in self.element.evaluate(
+            "e => [...e.querySelectorAll('[class*=growlab-]')].map(x => [...x.classList].find(c => c.startsWith('growlab-')))"
+        ):
             handle = self.element.query_selector(f".{name} .noUi-handle")
             if handle:
                 found[name.removeprefix("growlab-")] = handle
@@ -182,8 +192,8 @@ class Shown:
 
     def train(self):
         """Start and Stop of the growth lab; other knobs work meanwhile."""
-        click = lambda name: self.element.query_selector(f".growlab-{name}").click()  # noqa: E731
-        status = lambda: self.element.query_selector(".growlab-status").inner_text()  # noqa: E731
+        click = lambda name: self.element.query_selector(f".growlab-{name}").click()
+        status = lambda: self.element.query_selector(".growlab-status").inner_text()
 
         def until(word, seconds):
             limit = monotonic() + seconds

@@ -13,6 +13,7 @@ from torch import nn
 
 import growlab as gl
 from growlab import attention, critters
+from growlab.seeds import random_stream
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,7 @@ def net(widths=(4, 5, 6, 5), seed=0):
 
 # ------------------------------------------------------------------------------------------- interventions
 
+
 def test_changed_pictures_are_the_same_but_for_the_change(data):
     plain, hidden = attention.changed(data, 20, 1), attention.changed(data, 20, 1, hide="wing")
     differ = (plain.images != hidden.images).any(1)
@@ -76,7 +78,7 @@ def test_changed_pictures_can_be_written_on_and_a_seed_is_a_whole_number(data):
     first.images.zero_()
     assert torch.equal(attention.changed(data, 5, seed=(4, 1)).images, kept)
     attention.changed(data, 5, seed=7.0)
-    drawn = critters.draw(5, gl.data.random_stream(7, "interventions").initial_seed())
+    drawn = critters.draw(5, random_stream(7, "interventions").initial_seed())
     assert np.array_equal(attention.changed(data, 5, seed=7).images, drawn.images)
 
 
@@ -96,6 +98,7 @@ def test_votes_of_a_reader_of_one_part_and_of_a_counter_of_all():
         swapped.append(forms.clone())
         swapped[-1][:, part] = donors
     for read, followed, parts in (([2], [0, 0, 1, 0, 0], 1), ([0, 1, 2, 3, 4], [0, 0, 0, 0, 0], 5), ([1, 4], None, 2)):
+
         def count(shown, read=read):
             return F.one_hot(shown[:, read], 10).sum(1).float()
 
@@ -132,6 +135,7 @@ def test_background_votes_see_the_cheat_and_nothing_where_there_is_none(data):
 
 
 # -------------------------------------------------------------------------------------------------- heat maps
+
 
 def by_hand(model, images, targets, layer):
     seen = []
@@ -200,16 +204,23 @@ def test_frozen_parameters_and_batches_and_what_is_computed_in_place_change_noth
     assert torch.allclose(gl.heatmaps(model, images, split.labels.tolist(), layer="9").maps, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("model, layer", [
-    (lambda: gl.vgg16(2), "22"), (lambda: gl.mobilenet(2), None),
-    (lambda: torchvision.models.resnet18(num_classes=10), "layer1.1.relu"),
-], ids=["vgg16", "mobilenet", "resnet18"])
+@pytest.mark.parametrize(
+    "model, layer",
+    [
+        (lambda: gl.vgg16(2), "22"),
+        (lambda: gl.mobilenet(2), None),
+        (lambda: torchvision.models.resnet18(num_classes=10), "layer1.1.relu"),
+    ],
+    ids=["vgg16", "mobilenet", "resnet18"],
+)
 def test_the_default_layer_has_maps_a_quarter_as_wide_as_the_picture(model, layer, pictures):
     images, split = pictures
     model, sizes = model(), {}
     cams = gl.heatmaps(model, images[:2], split.labels[:2])
     assert layer in (None, cams.layer)
-    model.get_submodule(cams.layer).register_forward_hook(lambda module, given, output: sizes.update(width=output.shape[-1]))
+    model.get_submodule(cams.layer).register_forward_hook(
+        lambda module, given, output: sizes.update(width=output.shape[-1])
+    )
     model.eval()(images[:1])
     assert sizes["width"] >= 8
 
@@ -239,7 +250,9 @@ def test_what_cannot_be_drawn_is_told(pictures):
     with pytest.raises(ValueError, match="pass layer="):
         gl.heatmaps(gl.mlp([3 * 32 * 32, 4, 10]), images, split.labels)
     with pytest.raises(ValueError, match="layer '0' has no maps"):  # a block of layers
-        gl.heatmaps(nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), nn.Identity()), images, split.labels, "0")
+        gl.heatmaps(
+            nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(3072, 10)), nn.Identity()), images, split.labels, "0"
+        )
     with pytest.raises(ValueError, match="no bfloat16"):
         gl.heatmaps(net().bfloat16(), images, split.labels)
     broken = net()
@@ -254,6 +267,7 @@ def test_the_default_layer_of_wide_pictures_is_fine_along_both_sides():
 
 
 # ------------------------------------------------------------------------------------- what heat maps cover
+
 
 def test_coverage_of_a_uniform_map_and_of_the_mask_itself(pictures):
     _, split = pictures
@@ -271,7 +285,9 @@ def test_coverage_ignores_the_scale_and_leaves_empty_maps_out(pictures):
     maps = torch.rand(12, 32, 32)
     maps[5] = 0
     table, scaled = (gl.coverage(given, split.masks) for given in (maps, 1000 * maps))
-    assert np.allclose(table.astype(float), scaled.astype(float), equal_nan=True) and table["empty"].tolist() == [row == 5 for row in range(12)]
+    assert np.allclose(table.astype(float), scaled.astype(float), equal_nan=True) and table["empty"].tolist() == [
+        row == 5 for row in range(12)
+    ]
     assert table.drop(columns="empty").iloc[5].isna().all() and table.drop(5).notna().all(axis=None)
 
 
@@ -317,6 +333,7 @@ def test_auc_is_the_chance_that_one_exceeds_the_other():
 
 
 # ------------------------------------------------------------------------------ do they follow the network?
+
 
 class LeftHalf(nn.Module):
     def __init__(self):

@@ -71,9 +71,15 @@ def test_golden_bytes():
 
 def test_types_and_shapes():
     critters = draw(3, seed=0)
-    expected = {"images": ("uint8", (3, 3, 32, 32)), "labels": ("int64", (3,)), "masks": ("bool", (3, 5, 32, 32)),
-                "objects": ("bool", (3, 32, 32)), "forms": ("int64", (3, 5)), "touched": ("bool", (3, 5)),
-                "backgrounds": ("int64", (3,))}
+    expected = {
+        "images": ("uint8", (3, 3, 32, 32)),
+        "labels": ("int64", (3,)),
+        "masks": ("bool", (3, 5, 32, 32)),
+        "objects": ("bool", (3, 32, 32)),
+        "forms": ("int64", (3, 5)),
+        "touched": ("bool", (3, 5)),
+        "backgrounds": ("int64", (3,)),
+    }
     assert {f.name: (str(a.dtype), a.shape) for f in fields(critters) for a in [getattr(critters, f.name)]} == expected
     assert len(CLASSES) == len(set(CLASSES)) == len(HUES) == 10 and len(PARTS) == 5
 
@@ -285,22 +291,25 @@ def test_best_accuracy_has_known_values():
     assert best_accuracy(3, 0.6) == pytest.approx(three)
 
 
-@pytest.mark.parametrize("wrong, message", [
-    ({"n": 0}, "n must be .* 1 or more, got 0"),
-    ({"n": 2.5}, "n must be .* got 2.5"),
-    ({"seed": -1}, "seed must be .* got -1"),
-    ({"reliability": 0.05}, r"reliability must be .* \[0.1, 1\], got 0.05"),
-    ({"reliability": 60}, "reliability must be .* got 60"),
-    ({"reliability": float("nan")}, "reliability must be .* got nan"),
-    ({"shortcut": 1.5}, r"shortcut must be .* \[0, 1\], got 1.5"),
-    ({"shortcut": float("nan")}, "shortcut must be .* got nan"),
-    ({"hide": "nose"}, "hide must be .*'head'.* got 'nose'"),
-    ({"hide": 6}, "hide must be .* got 6"),
-    ({"swap": ["head", "ear"]}, "swap must be .*'head'.* got"),
-    ({"swap": -1}, "swap must be .* got -1"),
-    ({"hide": "head", "swap": "head"}, "same part"),
-    ({"hide": 3, "swap": 3}, "same part"),
-])
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"n": 0}, "n must be .* 1 or more, got 0"),
+        ({"n": 2.5}, "n must be .* got 2.5"),
+        ({"seed": -1}, "seed must be .* got -1"),
+        ({"reliability": 0.05}, r"reliability must be .* \[0.1, 1\], got 0.05"),
+        ({"reliability": 60}, "reliability must be .* got 60"),
+        ({"reliability": float("nan")}, "reliability must be .* got nan"),
+        ({"shortcut": 1.5}, r"shortcut must be .* \[0, 1\], got 1.5"),
+        ({"shortcut": float("nan")}, "shortcut must be .* got nan"),
+        ({"hide": "nose"}, "hide must be .*'head'.* got 'nose'"),
+        ({"hide": 6}, "hide must be .* got 6"),
+        ({"swap": ["head", "ear"]}, "swap must be .*'head'.* got"),
+        ({"swap": -1}, "swap must be .* got -1"),
+        ({"hide": "head", "swap": "head"}, "same part"),
+        ({"hide": 3, "swap": 3}, "same part"),
+    ],
+)
 def test_wrong_values_are_named(wrong, message):
     with pytest.raises(ValueError, match=message):
         draw(**({"n": 2, "seed": 0} | wrong))

@@ -24,7 +24,9 @@ from growlab.seeds import random_stream
 
 
 def random_images(*shape, seed=0):
-    return torch.randint(1, 256, shape, dtype=torch.uint8, generator=random_stream(seed, "images"))  # 1..255: 0 is padding
+    return torch.randint(
+        1, 256, shape, dtype=torch.uint8, generator=random_stream(seed, "images")
+    )  # 1..255: 0 is padding
 
 
 def make_split(n=50, channels=3, height=12, width=10, shift=2, flip=True):
@@ -43,11 +45,22 @@ def grey_levels(split, images):
 
 # ------------------------------------------------------------------------------------------ random streams
 
+
 def test_streams_repeat_and_differ_by_purpose():
     def first(*key):
         return torch.randint(2**60, (), generator=random_stream(*key)).item()
 
-    keys = [(0,), (1,), (0, "data"), (0, "data", 0), (0, "data", 1), (0, "init"), ("0", "data"), (0, "da", "ta"), ((0, "data"), 2)]
+    keys = [
+        (0,),
+        (1,),
+        (0, "data"),
+        (0, "data", 0),
+        (0, "data", 1),
+        (0, "init"),
+        ("0", "data"),
+        (0, "da", "ta"),
+        ((0, "data"), 2),
+    ]
     assert len({first(*key) for key in keys}) == len(keys)
     assert [first(*key) for key in keys] == [first(*key) for key in keys]
     assert first(np.int64(0), "data", np.int32(1)) == first(0, "data", 1)
@@ -65,6 +78,7 @@ def test_streams_leave_the_global_generator_alone():
 
 
 # ------------------------------------------------------------------------------------------------- batches
+
 
 @pytest.mark.parametrize("augment", [False, True])
 def test_same_seed_gives_the_same_batches_on_every_pass(augment):
@@ -125,7 +139,9 @@ def test_crop_and_flip_equals_the_obvious_loop():
     top, left = torch.randint(0, 5, (2, 40), generator=draw)
     flip = torch.randint(0, 2, (40,), generator=draw)
     fast = crop_and_flip(split.padded, rows, top, left, flip, shift=2)
-    slow = np.stack([slow_crop_and_flip(split.images[row].numpy(), t, l, f, 2) for row, t, l, f in zip(rows, top, left, flip)])
+    slow = np.stack(
+        [slow_crop_and_flip(split.images[row].numpy(), t, l, f, 2) for row, t, l, f in zip(rows, top, left, flip)]
+    )
     assert np.array_equal(fast.numpy(), slow)
     assert not np.array_equal(fast.numpy(), split.images[rows].numpy())  # something moved
 
@@ -149,7 +165,7 @@ def windows(image):
     _, height, width = image.shape
     for top in range(5):
         for left in range(5):
-            window = padded[:, top:top + height, left:left + width]
+            window = padded[:, top : top + height, left : left + width]
             yield (top, left, False), window
             yield (top, left, True), window[:, :, ::-1]
 
@@ -157,7 +173,15 @@ def windows(image):
 def test_augmentation_invents_no_values():
     images = torch.full((30, 3, 8, 8), 77, dtype=torch.uint8)
     images[:, 1] = 200
-    split = Split(images, torch.zeros(30, dtype=torch.int64), ("a",), torch.full((3,), 100.0), torch.full((3,), 50.0), shift=3, flip=True)
+    split = Split(
+        images,
+        torch.zeros(30, dtype=torch.int64),
+        ("a",),
+        torch.full((3,), 100.0),
+        torch.full((3,), 50.0),
+        shift=3,
+        flip=True,
+    )
     values = torch.cat([x.permute(0, 2, 3, 1).reshape(-1, 3) for x, _ in split.batches(8, True, seed=0)]).unique(dim=0)
     assert sorted(map(tuple, (values * 50 + 100).round().int().tolist())) == [(0, 0, 0), (77, 200, 77)]
 
@@ -206,19 +230,36 @@ def test_augmentation_without_a_seed_is_refused():
 
 # -------------------------------------------------------------------------------------------------- splits
 
-@pytest.mark.parametrize("change, error, message", [
-    ({"images": torch.zeros(4, 3, 8, 8)}, TypeError, "images must be uint8 .* got torch.float32"),
-    ({"labels": torch.zeros(4, dtype=torch.int32)}, TypeError, "labels int64, got torch.uint8 and torch.int32"),
-    ({"images": torch.zeros(3, 8, 8, dtype=torch.uint8)}, ValueError, r"\(N, C, H, W\).* got \(3, 8, 8\)"),
-    ({"images": torch.zeros(0, 3, 8, 8, dtype=torch.uint8)}, ValueError, "not empty"),
-    ({"labels": torch.zeros(5, dtype=torch.int64)}, ValueError, "labels must be as many as the images, got 5 for 4"),
-    ({"masks": torch.zeros(3, 5, 8, 8, dtype=torch.bool)}, ValueError, "masks must be as many as the images, got 3 for 4"),
-    ({"labels": torch.tensor([0, 1, 2, 0])}, ValueError, r"labels must be in 0..1 for 2 classes, got 2"),
-    ({"labels": torch.tensor([0, -1, 1, 0])}, ValueError, r"labels must be in 0..1 for 2 classes, got -1"),
-])
+
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        ({"images": torch.zeros(4, 3, 8, 8)}, TypeError, "images must be uint8 .* got torch.float32"),
+        ({"labels": torch.zeros(4, dtype=torch.int32)}, TypeError, "labels int64, got torch.uint8 and torch.int32"),
+        ({"images": torch.zeros(3, 8, 8, dtype=torch.uint8)}, ValueError, r"\(N, C, H, W\).* got \(3, 8, 8\)"),
+        ({"images": torch.zeros(0, 3, 8, 8, dtype=torch.uint8)}, ValueError, "not empty"),
+        (
+            {"labels": torch.zeros(5, dtype=torch.int64)},
+            ValueError,
+            "labels must be as many as the images, got 5 for 4",
+        ),
+        (
+            {"masks": torch.zeros(3, 5, 8, 8, dtype=torch.bool)},
+            ValueError,
+            "masks must be as many as the images, got 3 for 4",
+        ),
+        ({"labels": torch.tensor([0, 1, 2, 0])}, ValueError, r"labels must be in 0..1 for 2 classes, got 2"),
+        ({"labels": torch.tensor([0, -1, 1, 0])}, ValueError, r"labels must be in 0..1 for 2 classes, got -1"),
+    ],
+)
 def test_a_split_refuses_what_it_cannot_mean(change, error, message):
-    good = {"images": torch.zeros(4, 3, 8, 8, dtype=torch.uint8), "labels": torch.tensor([0, 1, 1, 0]),
-            "classes": ("a", "b"), "mean": torch.zeros(3), "std": torch.ones(3)}
+    good = {
+        "images": torch.zeros(4, 3, 8, 8, dtype=torch.uint8),
+        "labels": torch.tensor([0, 1, 1, 0]),
+        "classes": ("a", "b"),
+        "mean": torch.zeros(3),
+        "std": torch.ones(3),
+    }
     assert len(Split(**good)) == 4
     with pytest.raises(error, match=message):
         Split(**good | change)
@@ -283,7 +324,9 @@ def test_an_unknown_split_is_answered_with_the_known_ones():
 
 def test_root_is_the_argument_then_the_environment_then_the_clone_then_the_home(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setitem(sources.SOURCES, "digits", lambda path, root, seed: seen.append(root) or sources._digits(path, root, seed))
+    monkeypatch.setitem(
+        sources.SOURCES, "digits", lambda path, root, seed: seen.append(root) or sources._digits(path, root, seed)
+    )
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("GROWLAB_DATA", str(tmp_path / "environment"))
     load_data("digits", root=tmp_path / "argument")
@@ -300,6 +343,7 @@ def test_root_is_the_argument_then_the_environment_then_the_clone_then_the_home(
 
 # ------------------------------------------------------------------------------------------------ critters
 
+
 @pytest.fixture(scope="module")
 def drawn():
     return load_data("critters", n=300, shortcut=1.0)
@@ -310,7 +354,13 @@ def test_critters_come_with_everything_known_about_them(drawn):
 
     assert drawn.classes == critters.CLASSES
     assert {name: len(split) for name, split in drawn.splits.items()} == {
-        "train": 270, "val": 30, "test": 2000, "hidden": 2000, "swapped": 2000, "backgrounds": 2000}
+        "train": 270,
+        "val": 30,
+        "test": 2000,
+        "hidden": 2000,
+        "swapped": 2000,
+        "backgrounds": 2000,
+    }
     raw = critters.draw(300, random_stream(0, "critters", "train").initial_seed(), 0.6, 1.0)
     row_of = {image.tobytes(): row for row, image in enumerate(raw.images)}
     for split in (drawn.train, drawn.val):
@@ -322,7 +372,14 @@ def test_critters_come_with_everything_known_about_them(drawn):
 
 
 def test_critters_cheat_with_the_background_in_training_only(drawn):
-    shares = {"train": 1, "val": 1, "test": 0.1, "hidden": 0.1, "swapped": 0.1, "backgrounds": 0}  # of hues that are the class's
+    shares = {
+        "train": 1,
+        "val": 1,
+        "test": 0.1,
+        "hidden": 0.1,
+        "swapped": 0.1,
+        "backgrounds": 0,
+    }  # of hues that are the class's
     for split, share in shares.items():
         same = (drawn.splits[split].backgrounds == drawn.splits[split].labels).float().mean()
         assert abs(same - share) < (0.04 if share == 0.1 else 1e-9), split
@@ -378,6 +435,7 @@ def test_critters_options_reach_the_drawing_and_are_checked():
 
 # -------------------------------------------------------------------------------------------------- digits
 
+
 def test_digits_are_the_1797_pictures_of_8_by_8_and_are_not_augmented():
     data = load_data("digits")
     assert [len(data.train), len(data.val), len(data.test)] == [1294, 144, 359]
@@ -402,6 +460,7 @@ def test_digits_have_one_test_set_for_all_seeds_that_no_training_picture_is_in()
 
 # --------------------------------------------------------------------------------------------------- CIFAR
 
+
 @pytest.fixture
 def cifar(tmp_path, monkeypatch):
     """A function that writes a small archive in the original format and teaches torchvision its checksums."""
@@ -420,6 +479,7 @@ def cifar(tmp_path, monkeypatch):
         archive = tmp_path / kind.filename
         written, tables = {}, {}
         with tarfile.open(archive, "w:gz") as tar:
+
             def add(file, content):
                 raw = pickle.dumps(content, protocol=2)
                 info = tarfile.TarInfo(f"{kind.base_folder}/{file}")
@@ -430,15 +490,22 @@ def cifar(tmp_path, monkeypatch):
             for table in ("train_list", "test_list"):
                 tables[table] = []
                 for file, _ in getattr(kind, table):
-                    batch = {"data": draw.integers(0, 256, (20, 3072), np.uint8), label_key: draw.integers(0, classes, 20).tolist()}
+                    batch = {
+                        "data": draw.integers(0, 256, (20, 3072), np.uint8),
+                        label_key: draw.integers(0, classes, 20).tolist(),
+                    }
                     if classes == 100:
                         batch["coarse_labels"] = [0] * 20
                     written[file] = batch["data"], batch[label_key]
                     tables[table].append([file, add(file, batch)])
             meta = kind.meta | {"md5": add(kind.meta["filename"], {kind.meta["key"]: names})}
         # CIFAR100 is a CIFAR10: set on each class itself, so that neither sees the other's tables
-        for attribute, value in {**tables, "meta": meta, "tgz_md5": hashlib.md5(archive.read_bytes()).hexdigest(),
-                                 "url": "http://127.0.0.1:9/never"}.items():
+        for attribute, value in {
+            **tables,
+            "meta": meta,
+            "tgz_md5": hashlib.md5(archive.read_bytes()).hexdigest(),
+            "url": "http://127.0.0.1:9/never",
+        }.items():
             monkeypatch.setattr(kind, attribute, value)
         return kind, archive, written, names
 
@@ -447,6 +514,7 @@ def cifar(tmp_path, monkeypatch):
 
 def serve(answer):
     """A server on 127.0.0.1 whose GET is ``answer(handler)``; returns (server, address)."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             try:
@@ -490,7 +558,7 @@ def test_cifar_is_downloaded_checked_and_read(name, cifar, tmp_path):
     train_files = [file for file, _ in kind.train_list]
     assert data.classes == tuple(names)
     assert len(data.train) + len(data.val) == 20 * len(train_files) and len(data.test) == 20
-    (test_pixels, test_labels), = [written[file] for file, _ in kind.test_list]
+    ((test_pixels, test_labels),) = [written[file] for file, _ in kind.test_list]
     assert torch.equal(data.test.images, torch.from_numpy(test_pixels.reshape(-1, 3, 32, 32)))
     assert data.test.labels.tolist() == test_labels
     label_of = {pixels.tobytes(): label for file in train_files for pixels, label in zip(*written[file])}
@@ -518,12 +586,12 @@ def test_cifar_truncated_archive_is_named_and_not_deleted(cifar, tmp_path):
     kind, archive, *_ = cifar()
     raw = archive.read_bytes()
     placed = tmp_path / "root" / kind.filename
-    placed.write_bytes(raw[:len(raw) // 2])
+    placed.write_bytes(raw[: len(raw) // 2])
     with pytest.raises(RuntimeError, match="truncated or damaged") as caught:
         load_data("cifar10")
     message = str(caught.value)
     assert str(placed) in message and kind.tgz_md5 in message and "Put a whole copy in its place" in message
-    assert everything_in(tmp_path / "root") == [kind.filename] and placed.read_bytes() == raw[:len(raw) // 2]
+    assert everything_in(tmp_path / "root") == [kind.filename] and placed.read_bytes() == raw[: len(raw) // 2]
 
 
 def test_cifar_damaged_folder_is_named_and_not_deleted(cifar, tmp_path):
@@ -542,8 +610,8 @@ def test_cifar_damaged_folder_is_named_and_not_deleted(cifar, tmp_path):
 
 
 TROUBLE = {
-    "cut off half-way": lambda handler, raw, gone: send(handler, raw[:len(raw) // 2], len(raw)),
-    "stalled half-way": lambda handler, raw, gone: (send(handler, raw[:len(raw) // 2], len(raw)), gone.wait(20)),
+    "cut off half-way": lambda handler, raw, gone: send(handler, raw[: len(raw) // 2], len(raw)),
+    "stalled half-way": lambda handler, raw, gone: (send(handler, raw[: len(raw) // 2], len(raw)), gone.wait(20)),
     "silent": lambda handler, raw, gone: gone.wait(20),
     "404": lambda handler, raw, gone: handler.send_error(404),
     "another file": lambda handler, raw, gone: send(handler, b"<html>please log in</html>", 26),
@@ -610,6 +678,7 @@ def test_cifar_root_that_cannot_be_written_is_named(cifar, tmp_path):
 
 
 # ------------------------------------------------------------------------------------ a folder of pictures
+
 
 def write_picture(file, array):
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -721,11 +790,18 @@ def test_folder_is_decoded_again_after_a_change(change, colours, monkeypatch):
     assert len(list((colours.parent / "root" / "cache").iterdir())) == 1  # the old cache was replaced
 
 
-@pytest.mark.parametrize("damage", [lambda raw: b"", lambda raw: raw[:1000], lambda raw: b"x" * len(raw),
-                                    lambda raw: raw[:len(raw) // 2] + b"xxxx" + raw[len(raw) // 2 + 4:]])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: b"",
+        lambda raw: raw[:1000],
+        lambda raw: b"x" * len(raw),
+        lambda raw: raw[: len(raw) // 2] + b"xxxx" + raw[len(raw) // 2 + 4 :],
+    ],
+)
 def test_folder_rebuilds_an_unreadable_cache(damage, colours):
     first = load_data(f"folder:{colours}")
-    cache, = (colours.parent / "root" / "cache").iterdir()
+    (cache,) = (colours.parent / "root" / "cache").iterdir()
     whole = cache.read_bytes()
     cache.write_bytes(damage(whole))
     assert torch.equal(load_data(f"folder:{colours}").train.images, first.train.images)
@@ -755,17 +831,36 @@ def remove_all(folder):
         file.unlink()
 
 
-@pytest.mark.parametrize("break_it, error, message", [
-    (lambda p: p.rename(p.with_name("moved")), FileNotFoundError, r"/pictures is no folder: pictures must be in .*/train/CLASS/"),
-    (lambda p: (p / "train").rename(p / "learn"), FileNotFoundError, r"/pictures/train is no folder"),
-    (lambda p: (p / "test").rename(p / "exam"), FileNotFoundError, r"/pictures/test is no folder"),
-    (lambda p: remove_all(p / "train" / "red"), ValueError, r"/train/red has no pictures \(.jpeg, .jpg, .png\)"),
-    (lambda p: remove_all(p / "test" / "blue"), ValueError, r"/test/blue has no pictures"),
-    (lambda p: [(p / "test" / name).rename(p / name) for name in ("red", "blue")], ValueError, r"/pictures/test has no pictures"),
-    (lambda p: (p / "train" / "red").rename(p / "red"), ValueError, r"/train has one class only, blue"),
-    (lambda p: (p / "test" / "red").rename(p / "test" / "green"), ValueError, r"/test has classes that train/ lacks, green"),
-    (lambda p: (p / "train" / "red" / "03.png").write_bytes(b"no picture"), ValueError, r"/train/red/03.png is not a readable picture"),
-])
+@pytest.mark.parametrize(
+    "break_it, error, message",
+    [
+        (
+            lambda p: p.rename(p.with_name("moved")),
+            FileNotFoundError,
+            r"/pictures is no folder: pictures must be in .*/train/CLASS/",
+        ),
+        (lambda p: (p / "train").rename(p / "learn"), FileNotFoundError, r"/pictures/train is no folder"),
+        (lambda p: (p / "test").rename(p / "exam"), FileNotFoundError, r"/pictures/test is no folder"),
+        (lambda p: remove_all(p / "train" / "red"), ValueError, r"/train/red has no pictures \(.jpeg, .jpg, .png\)"),
+        (lambda p: remove_all(p / "test" / "blue"), ValueError, r"/test/blue has no pictures"),
+        (
+            lambda p: [(p / "test" / name).rename(p / name) for name in ("red", "blue")],
+            ValueError,
+            r"/pictures/test has no pictures",
+        ),
+        (lambda p: (p / "train" / "red").rename(p / "red"), ValueError, r"/train has one class only, blue"),
+        (
+            lambda p: (p / "test" / "red").rename(p / "test" / "green"),
+            ValueError,
+            r"/test has classes that train/ lacks, green",
+        ),
+        (
+            lambda p: (p / "train" / "red" / "03.png").write_bytes(b"no picture"),
+            ValueError,
+            r"/train/red/03.png is not a readable picture",
+        ),
+    ],
+)
 def test_folder_errors_name_the_place_and_the_remedy(break_it, error, message, colours):
     break_it(colours)
     with warnings.catch_warnings(), pytest.raises(error, match=message):

@@ -89,7 +89,8 @@ def test_steps_are_plain_gradient_descent_on_the_sum_of_both_terms(model):
     for _ in range(6):
         optimizer.zero_grad()
         loss = sum(
-            0.7 * gl.similarity_penalty(w, "square") + 0.3 * gl.weight_change(w, w0, "frobenius") for w, w0 in zip(weights, start)
+            0.7 * gl.similarity_penalty(w, "square") + 0.3 * gl.weight_change(w, w0, "frobenius")
+            for w, w0 in zip(weights, start)
         )
         loss.backward()
         optimizer.step()
@@ -165,7 +166,12 @@ def test_twins_in_a_network_part_as_in_a_single_layer():
         model[1].weight.copy_(twin_layer(16, 144, angle=0.02))
     twins = {"1": [(i, i + 8) for i in range(8)]}
     end = {k: gl.decorrelate(copy.deepcopy(model), 30, penalty=k, movement=0.17, twins=twins).iloc[-1] for k in KINDS}
-    assert end["logdet"]["twin_angle"] > end["energy"]["twin_angle"] > end["square"]["twin_angle"] > 3 * end["signed"]["twin_angle"]
+    assert (
+        end["logdet"]["twin_angle"]
+        > end["energy"]["twin_angle"]
+        > end["square"]["twin_angle"]
+        > 3 * end["signed"]["twin_angle"]
+    )
 
 
 # With batches
@@ -195,7 +201,9 @@ def test_outputs_can_be_those_of_a_network_before_it_grew(model, batches):
 
 def test_labels_add_the_cross_entropy(model, batches):
     reference = copy.deepcopy(model).eval()
-    trace = gl.decorrelate(model, 3, batches=iter(batches[:1]), target="labels", penalty_strength=0, change_strength=0, lr=0.01)
+    trace = gl.decorrelate(
+        model, 3, batches=iter(batches[:1]), target="labels", penalty_strength=0, change_strength=0, lr=0.01
+    )
     assert trace["loss"].is_monotonic_decreasing
     weights = [reference.get_parameter(name) for name in PRODUCERS]
     optimizer = torch.optim.SGD(weights, 0.01)
@@ -222,7 +230,9 @@ def test_gradients_modes_hooks_and_the_optimiser_stay(model, batches, target):
     gl.decorrelate(model, 3, batches=batches, target=target)
     assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), grads))
     assert all(torch.equal(optimizer.state[p]["momentum_buffer"], m) for p, m in zip(model.parameters(), momentum))
-    assert [m.training for m in model.modules()] == modes and all(torch.equal(a, b) for a, b in zip(buffers, model.buffers()))
+    assert [m.training for m in model.modules()] == modes and all(
+        torch.equal(a, b) for a, b in zip(buffers, model.buffers())
+    )
     assert identity == [(p.data_ptr(), p.stride()) for p in model.parameters()]
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 
@@ -236,7 +246,9 @@ def test_frozen_weights_are_left_alone(model):
 
 def test_channels_last_and_transposed_weights_get_the_same_steps():
     torch.manual_seed(0)
-    plain = nn.Sequential(nn.ConvTranspose2d(3, 6, 2, 2), nn.ReLU(), nn.Conv2d(6, 5, 3), nn.ReLU(), nn.Conv2d(5, 2, 1)).double()
+    plain = nn.Sequential(
+        nn.ConvTranspose2d(3, 6, 2, 2), nn.ReLU(), nn.Conv2d(6, 5, 3), nn.ReLU(), nn.Conv2d(5, 2, 1)
+    ).double()
     last = copy.deepcopy(plain).to(memory_format=torch.channels_last)
     for model in (plain, last):
         gl.decorrelate(model, 3, penalty="square")

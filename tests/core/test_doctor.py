@@ -23,7 +23,9 @@ def failure(check):
     """The text of a check that must fail: one line, with a next step."""
     good, text = doctor._examine(check)
     assert not good and "\n" not in text
-    assert any(step in text for step in ("run `", "install ", "close ", "make room", "set GROWLAB_DATA", "update ")), text
+    assert any(step in text for step in ("run `", "install ", "close ", "make room", "set GROWLAB_DATA", "update ")), (
+        text
+    )
     return text
 
 

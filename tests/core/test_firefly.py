@@ -16,8 +16,8 @@ from torch.func import functional_call
 import growlab as gl
 from growlab.methods import firefly as ff
 from growlab.plans import GrowthPlan
-from growlab.surgery import widen
 from growlab.structure.graph import named_tensors
+from growlab.surgery import widen
 
 
 class Concatenation(nn.Module):
@@ -148,7 +148,9 @@ def test_convolutions_that_skip_what_is_known_compute_the_same_with_the_same_gra
         for layer in short if plain else ():
             del layer.forward
         logits = functional_call(scored.enlarged, ff.gated_weights(scored.tensors, scored.p, 0.7), (images,))
-        slopes = torch.autograd.grad(F.cross_entropy(logits, labels), [*scored.p.directions.values()], materialize_grads=True)
+        slopes = torch.autograd.grad(
+            F.cross_entropy(logits, labels), [*scored.p.directions.values()], materialize_grads=True
+        )
         found.append([logits.detach(), *slopes])
     for a, b in zip(*found):
         torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
@@ -269,7 +271,9 @@ def test_gradients_of_scores_do_not_accumulate_over_batches():
 
     def scores(*held_out):
         plan = ff.firefly(model, [first, *held_out], fresh=0, steps=1, scoring=len(held_out))
-        return torch.tensor([c.score for c in sorted(plan.candidates, key=lambda c: (c.unit, c.parent))], dtype=torch.float64)
+        return torch.tensor(
+            [c.score for c in sorted(plan.candidates, key=lambda c: (c.unit, c.parent))], dtype=torch.float64
+        )
 
     torch.testing.assert_close(scores(a, b), (scores(a) + scores(b)) / 2, rtol=1e-10, atol=1e-14)
 
@@ -356,7 +360,9 @@ def test_the_same_seed_gives_the_same_plan_and_draws_nothing_from_the_global_str
     assert torch.equal(state, torch.get_rng_state())
     assert [c.score for c in first.candidates] == [c.score for c in again.candidates]
     for a, b in zip(first.candidates, again.candidates):
-        assert a.values.keys() == b.values.keys() and all(torch.equal(a.values[edit], b.values[edit]) for edit in a.values)
+        assert a.values.keys() == b.values.keys() and all(
+            torch.equal(a.values[edit], b.values[edit]) for edit in a.values
+        )
     assert [c.score for c in first.candidates] != [c.score for c in other.candidates]
 
 
@@ -390,7 +396,10 @@ class Broken:
 
 def snapshot(model):
     return (
-        {name: (tensor.clone(), tensor.data_ptr(), tensor.requires_grad) for name, tensor in named_tensors(model).items()},
+        {
+            name: (tensor.clone(), tensor.data_ptr(), tensor.requires_grad)
+            for name, tensor in named_tensors(model).items()
+        },
         [(m.training, len(m._forward_hooks), len(m._forward_pre_hooks)) for m in model.modules()],
         [p.grad.clone() if p.grad is not None else None for p in model.parameters()],
     )

@@ -47,7 +47,9 @@ def test_near_duplicates_are_refused_with_the_reason_and_others_get_in(model):
     row = model[1].weight[4].detach()
     plan = fresh(model, "1", near(row, 0.97), near(row, 0.85), -row, torch.randn(64, dtype=torch.float64))
     kept = plan.gate(model, 0.9)
-    assert kept.candidates == plan.candidates[1:]  # an opposite filter is another one: under ReLU it sees other pictures
+    assert (
+        kept.candidates == plan.candidates[1:]
+    )  # an opposite filter is another one: under ReLU it sees other pictures
     [(candidate, reason)] = kept.refused
     assert candidate is plan.candidates[0] and reason == "cosine 0.970 with neuron 4: more than 0.900"
     assert kept.within(neurons=2).refused == kept.refused and plan.refused == ()

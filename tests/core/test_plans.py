@@ -29,7 +29,9 @@ def test_starting_widths_of_the_paper():
 
 def test_numpy_s_numbers_are_widths_and_budgets_too():
     model = gl.vgg5(np.int64(4))
-    assert repr(model) == repr(gl.vgg5(np.full(4, 4))) == repr(gl.vgg5(4)) and repr(gl.mlp(np.array([6, 4]))) == repr(gl.mlp([6, 4]))
+    assert repr(model) == repr(gl.vgg5(np.full(4, 4))) == repr(gl.vgg5(4)) and repr(gl.mlp(np.array([6, 4]))) == repr(
+        gl.mlp([6, 4])
+    )
     assert gl.propose("random", model).within(neurons=np.int64(2)).neurons == 2
 
 
@@ -117,7 +119,10 @@ def test_a_rate_takes_a_short_list_whole_but_a_number_is_exact(model):
     """A method may find fewer neurons worth building than the rate asks for; what it left out must not be built."""
     plan = gl.propose("net2net", model)
     short = GrowthPlan("mine", plan.widths, tuple(c for c in plan.candidates if c.unit == "12")[:3])
-    assert short.within(rate=0.35).neurons == short.within(rate=1, per_unit=True).neurons == 3 and short.within(rate=0.1).neurons == 2
+    assert (
+        short.within(rate=0.35).neurons == short.within(rate=1, per_unit=True).neurons == 3
+        and short.within(rate=0.1).neurons == 2
+    )
     for budget in ({"neurons": 4}, {"neurons": 3, "per_unit": True}):
         with pytest.raises(ValueError, match="were asked for|missing"):
             short.within(**budget)

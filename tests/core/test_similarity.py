@@ -305,7 +305,9 @@ def test_readings_of_weight_change():
     previous = filters(4, 9)
     moved = previous + 0.1 * filters(4, 9, seed=1)
     size = previous.square().sum()
-    assert gl.weight_change(moved, previous, "frobenius").sqrt() == pytest.approx(((moved - previous).norm() / size.sqrt()).item())
+    assert gl.weight_change(moved, previous, "frobenius").sqrt() == pytest.approx(
+        ((moved - previous).norm() / size.sqrt()).item()
+    )
     for kind, sums in (("sum", torch.sum), ("absolute_sum", lambda w: w.abs().sum())):
         value = gl.weight_change(moved, previous, kind)
         assert value.item() == pytest.approx(((sums(moved) - sums(previous)) ** 2 / 36 / size).item())

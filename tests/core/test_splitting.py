@@ -13,10 +13,10 @@ from torch import nn
 from torchvision.models.resnet import BasicBlock, ResNet
 
 import growlab as gl
+from growlab.methods.curvature import gram, lanczos, product, quadratic_form, smallest_eigenpairs
+from growlab.methods.splitting import SMOOTH, Observer, second_derivative
 from growlab.plans import GrowthPlan
 from growlab.structure.units import growable
-from growlab.methods.splitting import SMOOTH, Observer, second_derivative
-from growlab.methods.curvature import gram, lanczos, product, quadratic_form, smallest_eigenpairs
 
 ACTIVATIONS = {name.lower(): getattr(nn, name) for name in ("GELU", "Mish", "Sigmoid", "SiLU", "Softplus", "Tanh")}
 
@@ -135,7 +135,9 @@ def test_other_ranks(layer, shape):
     model, (images, labels) = nn.Sequential(layer, nn.Tanh(), *rest).double(), batch(*shape)
     unit = gl.units(model)[0]
     hessian = split_hessian(model, unit, 1, images, labels)
-    assert (gl.splitting_matrices(model, [(images, labels)])["0"][1] - hessian).abs().max() < 1e-10 * hessian.abs().max()
+    assert (
+        gl.splitting_matrices(model, [(images, labels)])["0"][1] - hessian
+    ).abs().max() < 1e-10 * hessian.abs().max()
 
 
 def test_it_scales_with_the_square_of_the_slope_of_batch_norm():
@@ -152,7 +154,9 @@ def test_it_scales_with_the_square_of_the_slope_of_batch_norm():
 
 def test_it_vanishes_without_activation():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.Identity(), nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 3)).double()
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(4, 3), nn.Identity(), nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 3)
+    ).double()
     matrices = gl.splitting_matrices(model, [batch(8, 4)])
     assert matrices["1"].shape == (3, 4, 4) and not matrices["1"].any() and matrices["3"].any()
     plan = gl.propose("splitting", model, [batch(8, 4)], require_negative=False)
@@ -282,7 +286,7 @@ def check_eigenpairs(matrices, eigenvalues, v, tolerance=1e-6):
 @pytest.mark.parametrize("d", [1, 2, 5, 19, 20, 21])
 def test_lanczos_is_exact_when_it_has_a_step_for_every_dimension(d):
     matrices, start = symmetric(4, d)
-    multiply = lambda v: (matrices @ v[:, :, None])[:, :, 0]  # noqa: E731
+    multiply = lambda v: (matrices @ v[:, :, None])[:, :, 0]
     eigenvalues, v = lanczos(multiply, start, steps=d, tolerance=0)
     check_eigenpairs(matrices, eigenvalues, v, 1e-12)
 
@@ -294,7 +298,7 @@ def test_lanczos_survives_matrices_whose_krylov_space_ends_early():
         0 * eye, eye, -eye, u.T @ u, -u.T @ u, torch.diag(torch.tensor([-1.0, -1] + [2.0] * 10, dtype=torch.float64)),
     ])  # fmt: skip
     for scale in (1.0, 1e-150):
-        multiply = lambda v: scale * (matrices @ v[:, :, None])[:, :, 0]  # noqa: B023, E731
+        multiply = lambda v: scale * (matrices @ v[:, :, None])[:, :, 0]
         eigenvalues, v = lanczos(multiply, start)
         check_eigenpairs(scale * matrices, eigenvalues, v, 1e-12)
 
@@ -314,7 +318,9 @@ def test_products_and_quadratic_forms_equal_the_dense_matrix(vgg):
         matrices = gram(layer, samples)
         v = torch.randn(len(matrices), matrices.shape[1], dtype=torch.float64)
         expected = (matrices @ v[:, :, None])[:, :, 0]
-        torch.testing.assert_close(sum(product(layer, *sample, v) for sample in samples), expected, rtol=1e-10, atol=1e-14)
+        torch.testing.assert_close(
+            sum(product(layer, *sample, v) for sample in samples), expected, rtol=1e-10, atol=1e-14
+        )
         torch.testing.assert_close(quadratic_form(layer, samples, v), (expected * v).sum(1), rtol=1e-10, atol=1e-14)
 
 
@@ -337,7 +343,7 @@ def test_close_eigenvalues_need_more_steps(vgg):
         layer = observer.layers[name]
         eigenvalues, v = smallest_eigenpairs(layer, samples, "dense", None)
         start = torch.randn(v.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        multiply = lambda u: sum(product(layer, *sample, u) for sample in samples)  # noqa: B023, E731
+        multiply = lambda u: sum(product(layer, *sample, u) for sample in samples)
         for steps, tolerance in ((20, 1e-3), (40, 1e-8)):
             found, u = lanczos(multiply, start, steps, min(tolerance, 1e-4))
             torch.testing.assert_close(found, eigenvalues, rtol=tolerance, atol=0)
@@ -346,7 +352,9 @@ def test_close_eigenvalues_need_more_steps(vgg):
 
 def test_forced_paths_choose_the_same_neurons_with_the_same_splits():
     model, pairs, _ = trained()
-    plans = [gl.propose("splitting", model, pairs, fit=3, held_out=3, path=path) for path in ("dense", "matrix-free", None)]
+    plans = [
+        gl.propose("splitting", model, pairs, fit=3, held_out=3, path=path) for path in ("dense", "matrix-free", None)
+    ]
     assert plans[0].neurons > 20
     for plan in plans[1:]:
         kept, expected = plan.within(rate=0.35).candidates, plans[0].within(rate=0.35).candidates
@@ -368,7 +376,9 @@ def test_float32_with_dead_inputs_and_dead_neurons():
     for path in ("dense", "matrix-free"):
         plan = gl.propose("splitting", model, [(images.float(), labels)], path=path, require_negative=False)
         assert {c.unit for c in plan.candidates} <= {"4", "12"} | {"0"}
-        assert all(math.isfinite(c.score) and all(v.isfinite().all() for v in c.values.values()) for c in plan.candidates)
+        assert all(
+            math.isfinite(c.score) and all(v.isfinite().all() for v in c.values.values()) for c in plan.candidates
+        )
 
 
 # What is proposed
@@ -464,7 +474,9 @@ def test_a_generator_is_read_once_and_no_further_than_needed():
 def test_proposals_depend_on_their_seed_alone(vgg):
     first, second = (gl.propose("splitting", *vgg, seed=(1, "proposal", 2)) for _ in range(2))
     assert first.table().equals(second.table())
-    assert all(torch.equal(v, b.values[e]) for a, b in zip(first.candidates, second.candidates) for e, v in a.values.items())
+    assert all(
+        torch.equal(v, b.values[e]) for a, b in zip(first.candidates, second.candidates) for e, v in a.values.items()
+    )
 
 
 # Bad input
@@ -518,7 +530,9 @@ def test_too_few_batches():
 def test_units_with_another_activation_are_left_out_with_the_reason():
     layers = [nn.Linear(4, 3), nn.Hardswish(), nn.Linear(3, 3), nn.Tanh(), nn.Linear(3, 3)]
     model = nn.Sequential(*layers).double()
-    with pytest.warns(UserWarning, match="splitting leaves out 0: no second derivative is known for Hardswish behind it"):
+    with pytest.warns(
+        UserWarning, match="splitting leaves out 0: no second derivative is known for Hardswish behind it"
+    ):
         plan = gl.propose("splitting", model, [batch(8, 4)] * 2)
     assert plan.widths == {"0": 3, "2": 3} and {c.unit for c in plan.candidates} <= {"2"}
     with pytest.raises(ValueError, match="try another method: 0: no second derivative.*Hardswish"):

@@ -195,12 +195,16 @@ def test_carried_momentum_is_the_gradient_that_the_grown_network_has(name):
     for parameter in model.parameters():
         scale = parameter.grad.abs().max()
         torch.testing.assert_close(adam.state[parameter]["exp_avg"], parameter.grad, rtol=0, atol=1e-10 * scale)
-        torch.testing.assert_close(adam.state[parameter]["exp_avg_sq"], parameter.grad**2, rtol=0, atol=1e-10 * scale**2)
+        torch.testing.assert_close(
+            adam.state[parameter]["exp_avg_sq"], parameter.grad**2, rtol=0, atol=1e-10 * scale**2
+        )
 
 
 def test_parameters_stay_the_same_objects_in_the_same_groups():
     model = gl.vgg5(4)
-    optimizer = torch.optim.SGD([{"params": [p], "lr": 0.1 * i} for i, p in enumerate(model.parameters())], momentum=0.9)
+    optimizer = torch.optim.SGD(
+        [{"params": [p], "lr": 0.1 * i} for i, p in enumerate(model.parameters())], momentum=0.9
+    )
     before = [id(p) for group in optimizer.param_groups for p in group["params"]]
     gl.apply(model, copies(model), optimizer)
     assert before == [id(p) for p in model.parameters()] == [id(p) for g in optimizer.param_groups for p in g["params"]]

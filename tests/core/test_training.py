@@ -17,8 +17,8 @@ from torch import nn
 import growlab as gl
 from growlab import training
 from growlab.data.batches import Data, Split
-from growlab.records import read_checkpoint
 from growlab.files import write_atomically
+from growlab.records import read_checkpoint
 from growlab.training import learning_rate
 
 
@@ -37,11 +37,19 @@ def tiny_data(n=256, size=16):
 
 def small_net(seed=0):
     torch.manual_seed(seed)
-    return nn.Sequential(*list(gl.vgg5(4, classes=2))[:-1], nn.Dropout(0.2), nn.Linear(4, 2))  # dropout: more randomness
+    return nn.Sequential(
+        *list(gl.vgg5(4, classes=2))[:-1], nn.Dropout(0.2), nn.Linear(4, 2)
+    )  # dropout: more randomness
 
 
 def settings(**changes):
-    return {"epochs": 4, "growth": gl.Growth("net2net", every=1), "batch_size": 32, "lr": 0.05, "progress": False} | changes
+    return {
+        "epochs": 4,
+        "growth": gl.Growth("net2net", every=1),
+        "batch_size": 32,
+        "lr": 0.05,
+        "progress": False,
+    } | changes
 
 
 def same_weights(a, b):
@@ -64,7 +72,9 @@ def test_a_network_learns_and_grows_on_schedule(data):
     history = gl.train(model, data, **settings(epochs=6, growth=gl.Growth("random", 0.5, every=2)))
     assert [event["epoch"] for event in history.growths] == [2, 4]
     assert [sum(row["widths"].values()) for row in history.epochs] == [16, 16, 24, 24, 36, 36]
-    assert [row["parameters"] for row in history.epochs][-1] == gl.parameter_count(model) == history.result["parameters"]
+    assert (
+        [row["parameters"] for row in history.epochs][-1] == gl.parameter_count(model) == history.result["parameters"]
+    )
     assert history.result["test_accuracy"] == gl.evaluate(model, data.test) > 0.9  # chance is 0.5
     assert list(history.table()["epoch"]) == [1, 2, 3, 4, 5, 6]
 
@@ -80,7 +90,9 @@ def test_the_record_holds_the_similarity_of_every_layer_before_and_after_growth_
     first = next(iter(history.growths))["new"]
     just_grown = history.similarity[1]["layers"]
     assert all(just_grown[unit]["twin_angle"] < 1e-3 for unit in set(first["unit"]))  # copies, to rounding
-    assert any(layer["twin_angle"] > 1e-3 for layer in history.similarity[-1]["layers"].values() if "twin_angle" in layer)
+    assert any(
+        layer["twin_angle"] > 1e-3 for layer in history.similarity[-1]["layers"].values() if "twin_angle" in layer
+    )
 
 
 def test_history_survives_json(data, tmp_path):
@@ -181,7 +193,9 @@ def test_a_folder_with_another_run_is_refused(data, tmp_path):
         gl.train(small_net(), data, **settings(lr=0.01), folder=tmp_path)
 
 
-def test_a_folder_with_a_run_on_other_pictures_is_refused_and_one_of_an_earlier_version_goes_on(data, tmp_path, monkeypatch):
+def test_a_folder_with_a_run_on_other_pictures_is_refused_and_one_of_an_earlier_version_goes_on(
+    data, tmp_path, monkeypatch
+):
     other = tiny_data()
     other.train.labels[0] = 1 - other.train.labels[0]
     gl.train(small_net(), data, **settings(), folder=tmp_path / "new")
@@ -353,7 +367,9 @@ def decorrelations(history):
 def test_no_steps_are_bit_equal_to_no_penalty(data):
     plain, none = small_net(), small_net()
     expected = gl.train(plain, data, **grow_with())
-    history = gl.train(none, data, **grow_with(k=0, decorrelate={"penalty": "energy", "movement": 0.3}, when="every_epoch"))
+    history = gl.train(
+        none, data, **grow_with(k=0, decorrelate={"penalty": "energy", "movement": 0.3}, when="every_epoch")
+    )
     assert same_weights(plain, none) and without_seconds(history) == without_seconds(expected)
     assert history.decorrelations == [] and all(note["when"] != "after decorrelation" for note in history.similarity)
 
@@ -368,12 +384,16 @@ def test_steps_without_a_penalty_are_bit_equal_too_and_move_no_random_stream(dat
 
 
 def test_the_record_holds_the_trace_and_the_figures_after_the_steps(data, tmp_path):
-    history = gl.train(small_net(), data, **grow_with(k=4, decorrelate={"penalty": "energy", "movement": 0.1}), folder=tmp_path)
+    history = gl.train(
+        small_net(), data, **grow_with(k=4, decorrelate={"penalty": "energy", "movement": 0.1}), folder=tmp_path
+    )
     moments = [(note["epoch"], note["when"]) for note in history.similarity]
     steps = ("before growth", "after growth", "after decorrelation")
     assert moments == [(e, w) for e in (1, 2, 3) for w in steps] + [(4, "end")]
     assert [row["epoch"] for row in history.decorrelations] == [1, 2, 3]
-    for row, event, after, later in zip(history.decorrelations, history.growths, history.similarity[1::3], history.similarity[2::3]):
+    for row, event, after, later in zip(
+        history.decorrelations, history.growths, history.similarity[1::3], history.similarity[2::3]
+    ):
         assert (row["first"]["step"], row["last"]["step"]) == (0, 4) and row["seconds"] > 0
         assert row["last"]["penalty"] < row["first"]["penalty"] and 0.08 < row["last"]["movement"] <= 0.1001
         assert row["last"]["twin_angle"] > row["first"]["twin_angle"] > 0
@@ -397,7 +417,9 @@ def test_every_epoch_means_every_epoch_but_the_last(data):
     {"target": "outputs", "lr": 1e-3}, {"penalty": "random", "movement": 0.05},
 ])  # fmt: skip
 def test_a_stopped_run_with_steps_and_gate_ends_bit_equal(data, tmp_path, monkeypatch, options):
-    run = grow_with(k=3, decorrelate=options, when="every_epoch", gate={"max_cosine": 0.99999, "on": "both", "soft": True})
+    run = grow_with(
+        k=3, decorrelate=options, when="every_epoch", gate={"max_cosine": 0.99999, "on": "both", "soft": True}
+    )
     whole, real, calls = small_net(), training._train_epoch, []
     expected = gl.train(whole, data, **run)
 
@@ -420,7 +442,9 @@ def test_a_stopped_run_with_steps_and_gate_ends_bit_equal(data, tmp_path, monkey
 
 
 def test_matching_outputs_means_those_of_before_the_growth(data):
-    growth = gl.Growth("random", 0.5, at=(1,), options={"outgoing": 1.0}, k=1, decorrelate={"target": "outputs", "lr": 0})
+    growth = gl.Growth(
+        "random", 0.5, at=(1,), options={"outgoing": 1.0}, k=1, decorrelate={"target": "outputs", "lr": 0}
+    )
     history = gl.train(small_net(), data, **settings(epochs=2, growth=growth))
     assert history.decorrelations[0]["first"]["drift"] > 1e-6  # these neurons change the function at once
 
@@ -443,7 +467,9 @@ def test_growth_stops_at_the_size_or_the_performance_wanted(data):
     reached = next(row["epoch"] for row in free.epochs if row["val_accuracy"] >= 0.6)
     good = gl.train(small_net(), data, **settings(growth=gl.Growth("random", 0.5, every=1, until=0.6)))
     assert [event["epoch"] for event in good.growths] == [e for e in (1, 2, 3) if e < reached]
-    never = gl.train(small_net(), data, **settings(growth=gl.Growth("random", 0.5, every=1, until=1, k=2, when="every_epoch")))
+    never = gl.train(
+        small_net(), data, **settings(growth=gl.Growth("random", 0.5, every=1, until=1, k=2, when="every_epoch"))
+    )
     assert never.growths == [] and len(never.decorrelations) == 3  # the placebo "penalty without growth"
 
 
@@ -463,7 +489,14 @@ def test_wrong_options_of_growth_are_named_before_training(options, message):
 
 def test_numpy_s_numbers_in_the_settings_lose_no_run(tmp_path):
     growth = gl.Growth("random", np.float64(0.5), at=np.array([1]), gate=np.float64(0.99))
-    how = {"growth": growth, "seed": np.int64(1), "lr": np.float64(0.05), "augment": np.True_, "folder": tmp_path, "progress": False}
+    how = {
+        "growth": growth,
+        "seed": np.int64(1),
+        "lr": np.float64(0.05),
+        "augment": np.True_,
+        "folder": tmp_path,
+        "progress": False,
+    }
 
     def stop(history):
         if len(history.epochs) == 2:
@@ -476,7 +509,9 @@ def test_numpy_s_numbers_in_the_settings_lose_no_run(tmp_path):
     expected = gl.train(small_net(), tiny_data(), 3, **plain)
     assert json.loads((tmp_path / "record.json").read_text())["settings"] == expected.settings
     assert [row["loss"] for row in history.epochs] == [row["loss"] for row in expected.epochs]
-    gl.save(tmp_path / "own.pt", gl.vgg5(np.int64(4), classes=np.int64(3)), accuracy=np.float64(0.5), widths=[np.int64(4)])
+    gl.save(
+        tmp_path / "own.pt", gl.vgg5(np.int64(4), classes=np.int64(3)), accuracy=np.float64(0.5), widths=[np.int64(4)]
+    )
     assert read_checkpoint(tmp_path / "own.pt")["widths"] == [4] and gl.load(tmp_path / "own.pt")
 
 

@@ -15,8 +15,8 @@ from torch import nn
 
 import growlab as gl
 from growlab.plans import Candidate, GrowthPlan
-from growlab.structure.units import Edit
 from growlab.structure.graph import named_tensors
+from growlab.structure.units import Edit
 
 
 def found(model, **options):
@@ -41,7 +41,11 @@ class Net(nn.Module):
 
 
 def test_the_edits_of_a_chain():
-    units = found(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(5), nn.Flatten(), nn.Linear(36, 10)))
+    units = found(
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(5), nn.Flatten(), nn.Linear(36, 10)
+        )
+    )
     assert list(units) == ["0"] and units["0"].neurons == 4 and units["0"].layers == ("0",)
     assert set(units["0"].edits) == {
         Edit("0.weight", 0, "copy"), Edit("0.bias", 0, "copy"), Edit("1.weight", 0, "copy"), Edit("1.bias", 0, "copy"),
@@ -57,16 +61,30 @@ def test_a_depthwise_follower_copies_and_the_next_layer_shares():
 
 
 def test_a_residual_stream_is_one_coupled_unit():
-    model = Net(lambda m, x: m.d(m.b(F.relu(m.a(x))) + m.c(x)), a=nn.Linear(5, 4), b=nn.Linear(4, 6), c=nn.Linear(5, 6), d=nn.Linear(6, 2))
+    model = Net(
+        lambda m, x: m.d(m.b(F.relu(m.a(x))) + m.c(x)),
+        a=nn.Linear(5, 4),
+        b=nn.Linear(4, 6),
+        c=nn.Linear(5, 6),
+        d=nn.Linear(6, 2),
+    )
     assert list(found(model)) == ["a"]
     coupled = found(model, coupled=True)
     assert coupled["b"].layers == ("b", "c") and coupled["b"].neurons == 6
 
 
 def test_concatenation_has_offsets():
-    model = Net(lambda m, x: m.c(torch.cat([m.a(x), m.b(x), m.a(x)], -1)), a=nn.Linear(5, 4), b=nn.Linear(5, 6), c=nn.Linear(14, 2))
+    model = Net(
+        lambda m, x: m.c(torch.cat([m.a(x), m.b(x), m.a(x)], -1)),
+        a=nn.Linear(5, 4),
+        b=nn.Linear(5, 6),
+        c=nn.Linear(14, 2),
+    )
     units = found(model)
-    assert [e for e in units["a"].edits if e.kind == "share"] == [Edit("c.weight", 1, "share", 0), Edit("c.weight", 1, "share", 10)]
+    assert [e for e in units["a"].edits if e.kind == "share"] == [
+        Edit("c.weight", 1, "share", 0),
+        Edit("c.weight", 1, "share", 10),
+    ]
     assert [e for e in units["b"].edits if e.kind == "share"] == [Edit("c.weight", 1, "share", 4)]
 
 
@@ -130,7 +148,12 @@ def test_a_subclass_that_changes_the_layer_freezes_and_one_that_does_not_grows()
 
 
 def test_a_layer_called_twice_is_one_unit_and_keeps_the_function():
-    model = Net(lambda m, x: m.b(torch.tanh(m.h(torch.tanh(m.h(torch.tanh(m.a(x))))))), a=nn.Linear(5, 4), h=nn.Linear(4, 4), b=nn.Linear(4, 3))
+    model = Net(
+        lambda m, x: m.b(torch.tanh(m.h(torch.tanh(m.h(torch.tanh(m.a(x))))))),
+        a=nn.Linear(5, 4),
+        h=nn.Linear(4, 4),
+        b=nn.Linear(4, 3),
+    )
     units = found(model, coupled=True)
     assert units["a"].layers == ("a", "h") and list(found(model)) == []  # its input and output are the same channels
     images = torch.randn(8, 5, dtype=torch.float64)
@@ -140,15 +163,21 @@ def test_a_layer_called_twice_is_one_unit_and_keeps_the_function():
 
 
 def test_a_branch_on_training_is_followed_both_ways():
-    model = Net(lambda m, x: m.b(m.a(x)) if m.training else m.c(m.a(x)), a=nn.Linear(5, 4), b=nn.Linear(4, 2), c=nn.Linear(4, 2))
+    model = Net(
+        lambda m, x: m.b(m.a(x)) if m.training else m.c(m.a(x)), a=nn.Linear(5, 4), b=nn.Linear(4, 2), c=nn.Linear(4, 2)
+    )
     model.eval()
     assert {e.tensor for e in found(model)["a"].edits} >= {"b.weight", "c.weight"} and not model.training
 
 
-@pytest.mark.parametrize("wrap", [U.weight_norm, U.spectral_norm, U.parametrizations.weight_norm, U.parametrizations.spectral_norm])
+@pytest.mark.parametrize(
+    "wrap", [U.weight_norm, U.spectral_norm, U.parametrizations.weight_norm, U.parametrizations.spectral_norm]
+)
 @pytest.mark.filterwarnings("ignore")
 def test_computed_weights_are_frozen_with_the_reason(wrap):
-    model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), wrap(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2))
+    model = nn.Sequential(
+        nn.Linear(4, 4), nn.ReLU(), wrap(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 2)
+    )
     assert "2, whose weight is computed (a parametrisation)" in reasons(model)["0"]
     assert list(found(model)) == ["4"]
     with pytest.raises(ValueError, match="nothing can grow.*whose weight is computed"):
@@ -238,7 +267,12 @@ def test_optimizers_go_on(make):
         step(model, optimizer)
         grow(model, optimizer)
     step(model, optimizer)
-    shapes = [(p.shape, v.shape) for p in model.parameters() for v in optimizer.state[p].values() if torch.is_tensor(v) and v.dim()]
+    shapes = [
+        (p.shape, v.shape)
+        for p in model.parameters()
+        for v in optimizer.state[p].values()
+        if torch.is_tensor(v) and v.dim()
+    ]
     assert shapes and all(a == b for a, b in shapes)
     again = make(copy.deepcopy(model).parameters())
     again.load_state_dict(optimizer.state_dict())
@@ -288,7 +322,13 @@ def test_reading_leaves_nothing_behind():
 def networks(draw):
     """A random network of supported layers, as a function of a seed: chains, residual blocks, branches, gates."""
     width = st.integers(2, 6)
-    blocks = draw(st.lists(st.tuples(st.sampled_from(["conv", "residual", "cat", "depthwise", "gate", "transposed"]), width), min_size=1, max_size=5))
+    blocks = draw(
+        st.lists(
+            st.tuples(st.sampled_from(["conv", "residual", "cat", "depthwise", "gate", "transposed"]), width),
+            min_size=1,
+            max_size=5,
+        )
+    )
     head = draw(st.sampled_from(["flatten", "mean", "permute"]))
     hidden = draw(width)
     return blocks, head, hidden
@@ -302,7 +342,9 @@ class Random(nn.Module):
         self.blocks, self.head, self.parts = blocks, head, nn.ModuleList()
         c = 3
         for kind, width in blocks:
-            conv = lambda i, o, k=3, **more: nn.Sequential(nn.Conv2d(i, o, k, padding=k // 2, **more), nn.BatchNorm2d(o), nn.SiLU())  # noqa: E731
+            conv = lambda i, o, k=3, **more: nn.Sequential(
+                nn.Conv2d(i, o, k, padding=k // 2, **more), nn.BatchNorm2d(o), nn.SiLU()
+            )
             if kind == "conv":
                 part, c = [conv(c, width)], width
             elif kind == "residual":

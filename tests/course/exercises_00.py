@@ -63,7 +63,9 @@ def convolve_without_padding(images, weight, padding):
 def convolve_turned(images, weight, padding):
     k = weight.shape[-1]
     maps = weight.flatten(1) @ F.unfold(images, k, padding=padding)
-    return maps.view(len(images), len(weight), images.shape[3] + 2 * padding - k + 1, images.shape[2] + 2 * padding - k + 1)
+    return maps.view(
+        len(images), len(weight), images.shape[3] + 2 * padding - k + 1, images.shape[2] + 2 * padding - k + 1
+    )
 
 
 # count-by-hand
@@ -105,7 +107,7 @@ def growth_when_seen(neurons):
 
 
 def growth_from_zero(neurons):
-    return [(i, b - a) for i, (a, b) in enumerate(zip(neurons[:-1], neurons[1:])) if b != a]
+    return [(i, b - a) for i, (a, b) in enumerate(zip(neurons, neurons[1:])) if b != a]
 
 
 def growth_as_sizes(neurons):

@@ -47,7 +47,9 @@ def halves_again_and_again(w_in, w_out, parents):
 
 def sum_of_outer_products(x, z, slope, g):
     cosh = torch.cosh(z)
-    return sum(gp * slope * slope * -2 * torch.sinh(zp) / c**3 * torch.outer(xp, xp) for xp, zp, gp, c in zip(x, z, g, cosh))
+    return sum(
+        gp * slope * slope * -2 * torch.sinh(zp) / c**3 * torch.outer(xp, xp) for xp, zp, gp, c in zip(x, z, g, cosh)
+    )
 
 
 def with_the_slope_of_tanh(x, z, slope, g):
@@ -103,27 +105,40 @@ def scaled(matrix):
 
 
 def between_two_points(w, x, v, steps):
-    change = [(torch.tanh(x @ (w + e * v)) / 2 + torch.tanh(x @ (w - e * v)) / 2 - torch.tanh(x @ w)).abs().mean() for e in steps]
+    change = [
+        (torch.tanh(x @ (w + e * v)) / 2 + torch.tanh(x @ (w - e * v)) / 2 - torch.tanh(x @ w)).abs().mean()
+        for e in steps
+    ]
     return (torch.log(change[-1] / change[0]) / torch.log(steps[-1] / steps[0])).item()
 
 
 def by_polyfit(w, x, v, steps):
-    change = [(torch.tanh(x @ (w + e * v)) / 2 + torch.tanh(x @ (w - e * v)) / 2 - torch.tanh(x @ w)).abs().mean() for e in steps]
+    change = [
+        (torch.tanh(x @ (w + e * v)) / 2 + torch.tanh(x @ (w - e * v)) / 2 - torch.tanh(x @ w)).abs().mean()
+        for e in steps
+    ]
     return np.polyfit(np.log(steps.numpy()), np.log(change), 1)[0]
 
 
 def sum_of_the_twins(w, x, v, steps):
-    change = [(torch.tanh(x @ (w + e * v)) + torch.tanh(x @ (w - e * v)) - torch.tanh(x @ w)).abs().mean() for e in steps]
+    change = [
+        (torch.tanh(x @ (w + e * v)) + torch.tanh(x @ (w - e * v)) - torch.tanh(x @ w)).abs().mean() for e in steps
+    ]
     return np.polyfit(np.log(steps.numpy()), np.log(change), 1)[0]
 
 
 def to_one_side(w, x, v, steps):
-    change = [(0.5 * torch.tanh(x @ (w + e * v)) + 0.5 * torch.tanh(x @ w) - torch.tanh(x @ w)).abs().mean() for e in steps]
+    change = [
+        (0.5 * torch.tanh(x @ (w + e * v)) + 0.5 * torch.tanh(x @ w) - torch.tanh(x @ w)).abs().mean() for e in steps
+    ]
     return np.polyfit(np.log(steps.numpy()), np.log(change), 1)[0]
 
 
 def half_logarithmic(w, x, v, steps):
-    change = [(torch.tanh(x @ (w + e * v)) / 2 + torch.tanh(x @ (w - e * v)) / 2 - torch.tanh(x @ w)).abs().mean() for e in steps]
+    change = [
+        (torch.tanh(x @ (w + e * v)) / 2 + torch.tanh(x @ (w - e * v)) / 2 - torch.tanh(x @ w)).abs().mean()
+        for e in steps
+    ]
     return np.polyfit(steps.numpy(), np.log(change), 1)[0]
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-
 # ------------------------------------------------------------------------------------- fresh-but-silent
+
 
 def by_filling(w, b, out, m):
     n, d = w.shape
@@ -23,7 +23,10 @@ def xavier(w, b, out, m):
 
 
 def nothing_anywhere(w, b, out, m):
-    wide, following = torch.zeros(w.shape[0] + m, w.shape[1]).double(), torch.zeros(out.shape[0], out.shape[1] + m).double()
+    wide, following = (
+        torch.zeros(w.shape[0] + m, w.shape[1]).double(),
+        torch.zeros(out.shape[0], out.shape[1] + m).double(),
+    )
     wide[: len(w)], following[:, : w.shape[0]] = w, out
     return wide, torch.cat((b, torch.zeros(m))), following
 
@@ -35,7 +38,11 @@ def zero_inside(w, b, out, m):
 
 def like_a_new_layer(w, b, out, m):
     new = nn.Linear(w.shape[1], m).double()
-    return torch.cat([w, new.weight.data]), torch.cat([b, new.bias.data]), torch.cat([out, torch.randn(len(out), m) * 0.01], dim=1)
+    return (
+        torch.cat([w, new.weight.data]),
+        torch.cat([b, new.bias.data]),
+        torch.cat([out, torch.randn(len(out), m) * 0.01], dim=1),
+    )
 
 
 def first_layer_only(w, b, out, m):
@@ -43,10 +50,15 @@ def first_layer_only(w, b, out, m):
 
 
 def ones(w, b, out, m):
-    return torch.cat([w, torch.ones(m, w.shape[1])]), torch.cat([b, torch.zeros(m)]), torch.cat([out, torch.zeros(len(out), m)], 1)
+    return (
+        torch.cat([w, torch.ones(m, w.shape[1])]),
+        torch.cat([b, torch.zeros(m)]),
+        torch.cat([out, torch.zeros(len(out), m)], 1),
+    )
 
 
 # --------------------------------------------------------------------------------------------- birthday
+
 
 def by_factorials(n, k):
     return 1.0 if k > n else 1 - math.perm(n, k) / n**k
@@ -76,6 +88,7 @@ def from_one(n, k):
 
 
 # ----------------------------------------------------------------------------------------- spend-exactly
+
 
 def by_numpy(widths, rate):
     widths = np.array(widths)
@@ -114,6 +127,7 @@ def last_takes_all(widths, rate):
 
 # ----------------------------------------------------------------------------------- what-is-35-percent
 
+
 def recursive(width, rate, events, reading):
     if events == 0:
         return 108 * width * width + 63 * width + 10
@@ -145,7 +159,7 @@ def also_at_the_end(width, rate, events, reading):
 
 def width_for_both(width, rate, events, reading):
     for _ in range(events):
-        width = int(round(width + rate * width))
+        width = round(width + rate * width)
     return size(width)
 
 
@@ -156,6 +170,7 @@ def power_first(width, rate, events, reading):
 
 
 # ------------------------------------------------------------------------------------ keep-the-momentum
+
 
 def by_slices(weight, momentum, new, dim):
     shape = list(weight.shape)

@@ -88,7 +88,7 @@ def where_it_is_flat(c, q):
 
 
 def mean_of_the_ends(c, q):
-    return (0 - (c + q / 2))
+    return 0 - (c + q / 2)
 
 
 # pick-k
@@ -114,7 +114,11 @@ def pick_one_by_one(scores, k):
 
 def pick_by_threshold(scores, k):
     limit = sorted((s.item() for row in scores for s in row), reverse=True)[k - 1]
-    return [tuple(pair) for layer, row in enumerate(scores) for pair in ((layer, i) for i, s in enumerate(row) if s >= limit)]
+    return [
+        tuple(pair)
+        for layer, row in enumerate(scores)
+        for pair in ((layer, i) for i, s in enumerate(row) if s >= limit)
+    ]
 
 
 def pick_ascending(scores, k):
@@ -124,7 +128,11 @@ def pick_ascending(scores, k):
 
 
 def pick_per_layer(scores, k):
-    return [(layer, i) for layer, row in enumerate(scores) for i in row.sort(descending=True, stable=True).indices[:k].tolist()]
+    return [
+        (layer, i)
+        for layer, row in enumerate(scores)
+        for i in row.sort(descending=True, stable=True).indices[:k].tolist()
+    ]
 
 
 def pick_sorted_tuples(scores, k):

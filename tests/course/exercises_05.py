@@ -74,7 +74,7 @@ def best_by_simulation(k):
 
 
 def best_by_integration(k):
-    density = lambda x: x * k * stats.norm.pdf(x) * stats.norm.cdf(x) ** (k - 1)  # noqa: E731
+    density = lambda x: x * k * stats.norm.pdf(x) * stats.norm.cdf(x) ** (k - 1)
     return integrate.quad(density, -10, 10)[0], 1 - 1 / (1 + k)
 
 

@@ -82,7 +82,9 @@ def votes_of_parts(before, after, labels, donors):
 # six-lines
 
 
-def cam(model, layer, images, targets, scores_of=lambda scores, targets: scores, weigh=lambda slopes: slopes.mean((2, 3))):
+def cam(
+    model, layer, images, targets, scores_of=lambda scores, targets: scores, weigh=lambda slopes: slopes.mean((2, 3))
+):
     kept = {}
     module = dict(model.named_modules())[layer]
     handle = module.register_forward_hook(lambda module, given, output: kept.update(output=output))
@@ -103,7 +105,9 @@ def cam_of_loss(model, layer, images, targets):
 
 
 def cam_of_all_channels(model, layer, images, targets):
-    return cam(model, layer, images, targets, weigh=lambda slopes: torch.ones_like(slopes[:, :, 0, 0]) / slopes.shape[1])
+    return cam(
+        model, layer, images, targets, weigh=lambda slopes: torch.ones_like(slopes[:, :, 0, 0]) / slopes.shape[1]
+    )
 
 
 def cam_with_minus(model, layer, images, targets):

@@ -6,13 +6,13 @@ from importlib import import_module
 import nbformat
 import pytest
 import torch
+from lessons import FOLDER
 
 import growlab as gl
 from growlab import exercises
 from growlab.course.exercises import checking
-from growlab.course.exercises.checking import NOTEBOOKS, Exercise, exercises_of as _load
-
-from lessons import FOLDER
+from growlab.course.exercises.checking import NOTEBOOKS, Exercise
+from growlab.course.exercises.checking import exercises_of as _load
 
 LESSONS = {number: _load(name) for number, name in NOTEBOOKS.items()}
 ALL = [exercise for lesson in LESSONS.values() for exercise in lesson]
@@ -39,6 +39,7 @@ def exercise(request):
 
 
 # ------------------------------------------------------------------------------------------- all exercises
+
 
 def test_names_are_unique():
     assert len({e.id for e in ALL}) == len(ALL)
@@ -107,6 +108,7 @@ def test_every_lesson_has_four_exercises_or_more_and_each_is_in_its_notebook_as_
 
 # -------------------------------------------------------------------------------------------- the machinery
 
+
 def test_hints_go_a_step_further_at_each_call_and_then_name_the_solution():
     id, hints = ALL[0].id, ALL[0].hints
     notes = [str(gl.hint(id)) for _ in range(len(hints) + 1)]
@@ -117,7 +119,14 @@ def test_hints_go_a_step_further_at_each_call_and_then_name_the_solution():
 def test_the_solution_is_shown_folded_and_runs_as_shown(exercise):
     note = gl.solution(exercise.id)
     assert "<details>" in note._repr_html_() and note.code in str(note)
-    space = {"torch": torch, "F": torch.nn.functional, "math": __import__("math"), "np": __import__("numpy"), "nn": torch.nn, "gl": gl}
+    space = {
+        "torch": torch,
+        "F": torch.nn.functional,
+        "math": __import__("math"),
+        "np": __import__("numpy"),
+        "nn": torch.nn,
+        "gl": gl,
+    }
     exec(note.code, space)
     assert gl.check(exercise.id, space[exercise.solution.__name__]).good is True
 
@@ -129,7 +138,11 @@ def test_an_unknown_exercise_is_named_with_those_that_exist():
 
 def test_a_wrong_answer_shows_the_smallest_case_with_expected_and_got_and_a_picture():
     note = gl.check("cosine-map", lambda weight: torch.zeros(len(weight), len(weight), dtype=weight.dtype))
-    assert "weight = shape (2, 2)" in str(note) and "expected shape (2, 2)" in str(note) and "got shape (2, 2)" in str(note)
+    assert (
+        "weight = shape (2, 2)" in str(note)
+        and "expected shape (2, 2)" in str(note)
+        and "got shape (2, 2)" in str(note)
+    )
     assert "data:image/png;base64," in note._repr_html_() and 'alt="' in note._repr_html_()
 
 
@@ -146,7 +159,7 @@ def test_changing_the_input_and_forgetting_the_return_are_told():
 
 
 def test_answer_takes_the_readers_own_only_if_it_is_right(capsys):
-    mine = lambda weight: gl.cosine_map(weight)  # noqa: E731
+    mine = lambda weight: gl.cosine_map(weight)
     assert gl.answer("cosine-map", mine) is mine
     assert gl.answer("cosine-map", lambda weight: weight) is checking._find("cosine-map").solution
     assert capsys.readouterr().out.splitlines() == [
@@ -155,7 +168,15 @@ def test_answer_takes_the_readers_own_only_if_it_is_right(capsys):
 
 
 def test_values_can_be_answers_and_many_answers_can_be_right():
-    even = Exercise("even", lambda: 2, lambda: [()], ("…",), {}, (lambda answer: None if answer() % 2 == 0 else "That is odd.",), same=None)
+    even = Exercise(
+        "even",
+        lambda: 2,
+        lambda: [()],
+        ("…",),
+        {},
+        (lambda answer: None if answer() % 2 == 0 else "That is odd.",),
+        same=None,
+    )
     assert checking._examine(even, 4).good and checking._examine(even, lambda: 8).good
     assert "That is odd." in str(checking._examine(even, 3)) and checking._examine(even, ...).good is None
 

@@ -12,11 +12,11 @@ from torch import nn
 
 import growlab as gl
 from growlab import explore
-from growlab.data.batches import COLUMNS
-from growlab.decorrelation import decorrelate
 from growlab.course.explore import cosine_map, firefly_choice, neuron_splitting, random_growth, shell
 from growlab.course.figures.style import Figure
 from growlab.course.figures.style import panels as empty_figure
+from growlab.data.batches import COLUMNS
+from growlab.decorrelation import decorrelate
 
 NAMES = explore.__all__
 
@@ -50,6 +50,7 @@ def grid(explorer):
 
 # ------------------------------------------------------------------------------------------- the pure functions
 
+
 def test_every_setting_gives_a_figure_words_and_finite_numbers_or_an_error_in_words(explorer):
     for settings in grid(explorer):
         try:
@@ -60,7 +61,7 @@ def test_every_setting_gives_a_figure_words_and_finite_numbers_or_an_error_in_wo
         assert isinstance(figure, Figure) and len(figure.alt) > 80, settings
         assert not any(word in figure.alt for word in ("nan", "inf ")), (settings, figure.alt)
         plain = [value for value in numbers.values() if isinstance(value, int | float)]
-        assert plain and all(math.isfinite(value) for value in plain) or numbers.get("empty"), (settings, numbers)
+        assert (plain and all(math.isfinite(value) for value in plain)) or numbers.get("empty"), (settings, numbers)
 
 
 def test_a_setting_says_the_same_whenever_it_comes(explorer):
@@ -89,10 +90,13 @@ def test_axis_labels_and_titles_stay_inside_the_figure(explorer):
     figure.draw_without_rendering()
     for axes in figure.axes:
         box = axes.get_tightbbox(renderer)
-        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.width + 1 and box.y1 <= figure.bbox.height + 1, axes.get_title()
+        assert box.x0 >= -1 and box.y0 >= -1 and box.x1 <= figure.bbox.width + 1 and box.y1 <= figure.bbox.height + 1, (
+            axes.get_title()
+        )
 
 
 # ------------------------------------------------------------------------------------------------- the widgets
+
 
 def test_every_knob_has_a_name_works_by_value_and_changes_picture_and_caption(explorer):
     for name, knob in explorer.knobs.items():
@@ -191,6 +195,7 @@ def test_sliders_show_their_unit_and_heavy_ones_wait_until_they_are_let_go():
 
 # ------------------------------------------------------------------- what they show is what the package computes
 
+
 def test_the_k_steps_are_those_of_decorrelate():
     model, plan, data = cosine_map.grown_by_copies()
     look = cosine_map.Look(model, plan, data)
@@ -198,7 +203,9 @@ def test_the_k_steps_are_those_of_decorrelate():
         net = copy.deepcopy(model)
         decorrelate(net, k, penalty=penalty, movement=k * dose / 100, change_strength=0.5)
         for unit in gl.units(net):
-            torch.testing.assert_close(look.path(penalty, dose, 1.0, 0.5)[unit.name][k], unit.weight, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(
+                look.path(penalty, dose, 1.0, 0.5)[unit.name][k], unit.weight, rtol=1e-4, atol=1e-6
+            )
     before = gl.mean_cosine(gl.units(model)[1].weight).item()
     _, numbers = look(0, 1.0, 1.0, 1.0, "absolute", gl.units(model)[1].name)
     assert numbers["mean_before"] == numbers["mean_cosine"] == pytest.approx(before) and numbers["drift"] < 1e-9
@@ -233,7 +240,9 @@ def test_the_loss_after_a_split_is_that_of_the_grown_network():
     _, numbers = look(3, 0.1, "best")
     edit = next(edit for edit in look.unit.edits if edit.tensor == "1.weight")
     delta = 0.1 * look.direction(3, "best")
-    plan = gl.GrowthPlan("mine", {u.name: u.neurons for u in gl.units(model)}, (gl.Candidate("1", 3, values={edit: delta}),))
+    plan = gl.GrowthPlan(
+        "mine", {u.name: u.neurons for u in gl.units(model)}, (gl.Candidate("1", 3, values={edit: delta}),)
+    )
     assert gl.preview(model, plan, batch)[1] == pytest.approx(numbers["actual"], abs=1e-9)
     assert look(3, 0.02, "best")[1]["actual"] == pytest.approx(look(3, 0.02, "best")[1]["predicted"], rel=0.2)
 
@@ -252,7 +261,9 @@ def test_a_split_of_an_mlp_in_float32_with_layers_by_name(activation):
     (1, -0.1, 0.1, "turns into harm"), (1, -0.1, 0.0, ": 0% of the promise"), (2, -0.2, -0.1, ": 50% of the promise is kept"),
 ])  # fmt: skip
 def test_firefly_says_what_became_of_the_promise(neurons, predicted, actual, words):
-    told = firefly_choice.told({"won": {"1": [neurons, 0]}, "neurons": neurons, "predicted": predicted, "actual": actual}, "8 fresh ones")
+    told = firefly_choice.told(
+        {"won": {"1": [neurons, 0]}, "neurons": neurons, "predicted": predicted, "actual": actual}, "8 fresh ones"
+    )
     assert words in told
 
 
@@ -264,6 +275,8 @@ def test_a_budget_of_less_than_a_neuron_is_told():
 def test_fireflys_numbers_are_those_of_propose_and_preview():
     model, batch = firefly_choice.half_trained()
     _, numbers = firefly_choice.Look(model, batch)(8, 3, 0.5, 50)
-    plan = gl.propose("firefly", model, [batch], fresh=8, step_size=0.03, steps=firefly_choice.STEPS, scoring=1).within(rate=0.5)
+    plan = gl.propose("firefly", model, [batch], fresh=8, step_size=0.03, steps=firefly_choice.STEPS, scoring=1).within(
+        rate=0.5
+    )
     assert (numbers["predicted"], numbers["actual"]) == pytest.approx(gl.preview(model, plan, batch))
     assert numbers["splits"] + numbers["fresh"] == plan.neurons

@@ -88,7 +88,11 @@ def test_stop_works_at_once_and_the_next_start_keeps_the_last_run_beside_it(lab,
     until(lambda: lab.kept[-1][1].epochs)
     process, began = lab.process, time.perf_counter()
     lab.stop_button.click()
-    assert lab.status.value.startswith("stopped after epoch") and not lab.start_button.disabled and lab.save_button.disabled
+    assert (
+        lab.status.value.startswith("stopped after epoch")
+        and not lab.start_button.disabled
+        and lab.save_button.disabled
+    )
     assert time.perf_counter() - began < 0.5
     lab.save()  # from code, since the button is off
     assert "only a run that has finished" in lab.status.value and not any(lab.folder.iterdir())
@@ -100,7 +104,11 @@ def test_stop_works_at_once_and_the_next_start_keeps_the_last_run_beside_it(lab,
     lab.stop()  # before any epoch: it is not kept beside the next one
     lab.start()
     finish(lab)
-    assert [run.method for run, _ in lab.kept] == ["random", None] and "never grown" in lab.caption.value and "random 35 %" in lab.caption.value
+    assert (
+        [run.method for run, _ in lab.kept] == ["random", None]
+        and "never grown" in lab.caption.value
+        and "random 35 %" in lab.caption.value
+    )
 
 
 def test_start_and_stop_in_quick_order_leave_one_run_and_its_words(lab):

@@ -7,8 +7,8 @@ from torch import nn
 
 import growlab as gl
 from growlab.course.exercises.neuron_splitting import best_direction, splitting_matrix, widen
-from growlab.plans import Candidate, GrowthPlan
 from growlab.methods.splitting import second_derivative
+from growlab.plans import Candidate, GrowthPlan
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,9 @@ def test_the_loss_after_a_split_by_hand_is_that_of_the_grown_network(by_hand):
         delta = torch.randn(9, generator=torch.Generator().manual_seed(neuron)).double()
         plan = GrowthPlan("by hand", {"1": 6}, (Candidate("1", neuron, values={edit: delta}),))
         _, actual = gl.preview(model, plan, (images, labels))
-        after, before = (by_hand["loss_after_split"](model, neuron, d, images, labels).item() for d in (delta, 0 * delta))
+        after, before = (
+            by_hand["loss_after_split"](model, neuron, d, images, labels).item() for d in (delta, 0 * delta)
+        )
         assert after - before == pytest.approx(actual, abs=1e-12)
 
 

@@ -5,11 +5,10 @@ import json
 
 import pytest
 import torch
+from lessons import FOLDER, functions_of
 
 import growlab as gl
 from growlab.plans import Candidate, GrowthPlan
-
-from lessons import FOLDER, functions_of
 
 MINE = functions_of("02_random_growth", SIDES=[32] * 2 + [16] * 2 + [8] * 3 + [4] * 3 + [2] * 3)
 
@@ -42,7 +41,9 @@ def test_fresh_neurons_by_hand_are_those_of_the_package(model, outgoing):
 
 def test_the_published_copies_are_ours_if_nobody_is_drawn_twice_and_else_they_are_not(model):
     for parents, right in (([3, 0, 1], True), ([2, 2], False), ([4, 1, 4], False)):
-        plan = GrowthPlan("copies", {unit.name: unit.neurons for unit in gl.units(model)}, tuple(Candidate("1", p) for p in parents))
+        plan = GrowthPlan(
+            "copies", {unit.name: unit.neurons for unit in gl.units(model)}, tuple(Candidate("1", p) for p in parents)
+        )
         grown = copy.deepcopy(model)
         gl.apply(grown, plan)
         theirs = MINE["published_copies"](*weights(model), parents)

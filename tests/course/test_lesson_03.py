@@ -10,10 +10,10 @@ from torch import nn
 from torch.func import functional_call
 
 import growlab as gl
-from growlab.methods import firefly as ff
-from growlab.seeds import random_stream
 from growlab.course.exercises import firefly as lesson
+from growlab.methods import firefly as ff
 from growlab.plans import Candidate, GrowthPlan
+from growlab.seeds import random_stream
 from growlab.structure.graph import named_tensors
 
 SIZE, FRESH = 0.1, 4
@@ -43,7 +43,9 @@ def test_the_hand_built_layer_is_the_packages_enlarged_network(small):
     with torch.no_grad():
         for (kind, _), direction in p.directions.items():
             direction.copy_(torch.randn_like(direction))
-    v, u, o = ({kind: d.detach() for (kind, _), d in p.directions.items()}[kind] for kind in ("split", "incoming", "outgoing"))
+    v, u, o = (
+        {kind: d.detach() for (kind, _), d in p.directions.items()}[kind] for kind in ("split", "incoming", "outgoing")
+    )
     for y in (0.0, 0.5, 1.0):
         logits = functional_call(ff.enlarge(model, p), ff.gated_weights(tensors, p, y), (x,))
         gates = torch.full((3 + FRESH,), y, dtype=torch.float64)
@@ -74,13 +76,17 @@ def test_directions_trained_and_scored_by_hand_are_those_of_the_package(function
     scores = torch.tensor([c.score for c in plan.candidates], dtype=torch.float64)
     torch.testing.assert_close((-slopes).sort(descending=True).values, scores, rtol=1e-9, atol=1e-14)
     moved = {c.parent: v for c in plan.candidates if c.kind == "split" for v in c.values.values()}
-    torch.testing.assert_close(torch.cat([moved[i].reshape(1, -1) for i in range(3)]), by_hand[0], rtol=1e-9, atol=1e-14)
+    torch.testing.assert_close(
+        torch.cat([moved[i].reshape(1, -1) for i in range(3)]), by_hand[0], rtol=1e-9, atol=1e-14
+    )
 
 
 def test_picking_by_hand_is_the_plans_budget():
     torch.manual_seed(0)
     scores = [torch.randn(5), torch.randn(3)]
-    candidates = tuple(Candidate(str(layer), i, s.item()) for layer, row in enumerate(scores) for i, s in enumerate(row))
+    candidates = tuple(
+        Candidate(str(layer), i, s.item()) for layer, row in enumerate(scores) for i, s in enumerate(row)
+    )
     for k in range(9):
         plan = GrowthPlan("mine", {"0": 5, "1": 3}, candidates).within(neurons=k)
         assert [(int(c.unit), c.parent) for c in plan.candidates] == lesson.pick(scores, k)
@@ -90,7 +96,9 @@ def test_building_by_hand_is_apply(small):
     model, (x, _), *_ = small
     w, out, bias = (tensor.detach().clone() for tensor in (model[1].weight, model[3].weight, model[3].bias))
     (unit,) = gl.units(model)
-    rows, columns = (next(e for e in unit.edits if e.kind == kind and e.tensor.endswith("weight")) for kind in ("copy", "share"))
+    rows, columns = (
+        next(e for e in unit.edits if e.kind == kind and e.tensor.endswith("weight")) for kind in ("copy", "share")
+    )
     v, u, o = (torch.randn(shape, dtype=torch.float64) for shape in ((3, 5), (2, 5), (4, 2)))
     new = [Candidate(unit.name, i, 0.0, {rows: v[i : i + 1]}) for i in (0, 2)]
     new.append(Candidate(unit.name, None, 0.0, {rows: u[1:], columns: o[:, 1:]}))

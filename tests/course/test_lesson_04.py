@@ -35,7 +35,9 @@ SHAPES = [(2, 3), (7, 20), (20, 7), (12, 40)]
 @pytest.mark.parametrize("n, d", SHAPES)
 def test_the_mean_of_the_map_is_the_package_s(lesson, n, d):
     weight = filters(n, d)
-    assert lesson["mean_off_diagonal"](gl.cosine_map(weight)).item() == pytest.approx(gl.mean_cosine(weight).item(), abs=1e-14)
+    assert lesson["mean_off_diagonal"](gl.cosine_map(weight)).item() == pytest.approx(
+        gl.mean_cosine(weight).item(), abs=1e-14
+    )
 
 
 @pytest.mark.parametrize("n, d", SHAPES)
@@ -51,7 +53,9 @@ def test_the_readings_of_eq_3_are_the_package_s(lesson, n, d):
 def test_bands_bound_and_energy_are_the_package_s(lesson, n, d):
     assert lesson["null"](n, d) == pytest.approx(gl.null_bands(n, d), rel=1e-14)
     assert lesson["lowest"](n, d) == pytest.approx(gl.welch_bound(n, d), abs=1e-15)
-    assert lesson["energy"](filters(n, d)).item() == pytest.approx(gl.similarity_penalty(filters(n, d), "energy").item(), rel=1e-12)
+    assert lesson["energy"](filters(n, d)).item() == pytest.approx(
+        gl.similarity_penalty(filters(n, d), "energy").item(), rel=1e-12
+    )
 
 
 def test_eq_4_is_the_package_s(lesson):
@@ -66,7 +70,9 @@ def test_the_solutions_of_the_exercises_are_the_package_s(n, d):
     torch.testing.assert_close(exercises.cosine_map(weight), gl.cosine_map(weight))
     torch.testing.assert_close(exercises.mean_cosine(weight), gl.mean_cosine(weight))
     torch.testing.assert_close(exercises.push(weight), penalty_and_gradient(weight, PENALTIES["signed"])[1])
-    torch.testing.assert_close(exercises.see_the_angle(weight, weight.flip(0)), gl.twin_angle(weight, weight.flip(0)), atol=1e-14, rtol=1e-10)
+    torch.testing.assert_close(
+        exercises.see_the_angle(weight, weight.flip(0)), gl.twin_angle(weight, weight.flip(0)), atol=1e-14, rtol=1e-10
+    )
 
 
 def test_a_a_b_minus_b_has_mean_zero_for_every_a_and_b():
@@ -78,7 +84,9 @@ def test_a_a_b_minus_b_has_mean_zero_for_every_a_and_b():
 def test_the_record_is_complete_and_within_a_seed_all_arms_begin_alike():
     record = json.loads(RECORD.read_text())
     arms, seeds = record["runs"], range(len(record["seeds"]))
-    assert set(arms) == {"|μ|", "mean square", "random", "no penalty"} and all(len(runs) == len(seeds) >= 5 for runs in arms.values())
+    assert set(arms) == {"|μ|", "mean square", "random", "no penalty"} and all(
+        len(runs) == len(seeds) >= 5 for runs in arms.values()
+    )
     for seed in seeds:
         first = [next(note for note in runs[seed]["layer"] if note["when"] == "after growth") for runs in arms.values()]
         assert all(note == first[0] for note in first)
@@ -106,7 +114,9 @@ def test_the_workflow_draws_an_arrow_for_every_copy_and_none_for_a_fresh_neuron(
 
 def test_distributions_have_a_line_for_every_seed_and_one_for_the_mean():
     counts = np.arange(12).reshape(3, 4)
-    figure = plots.distributions({"now": {"a": counts, "b": counts}, "then": {"a": counts, "b": counts}}, 0.1, [-1, -0.5, 0, 0.5, 1])
+    figure = plots.distributions(
+        {"now": {"a": counts, "b": counts}, "then": {"a": counts, "b": counts}}, 0.1, [-1, -0.5, 0, 0.5, 1]
+    )
     steps = [patch for patch in figure.axes[0].patches if hasattr(patch, "get_data")]
     assert len(steps) == 8
     np.testing.assert_allclose([patch.get_data().values.sum() for patch in steps], 1)

@@ -8,9 +8,9 @@ import torch
 from lessons import FOLDER
 
 import growlab as gl
-from growlab.lab.statistics import compare, default_contrasts
 from growlab.course.exercises import cifar_experiments as lesson
 from growlab.lab.run import multiply_adds_by_epoch
+from growlab.lab.statistics import compare, default_contrasts
 
 RESULTS = FOLDER.parent / "data" / "results"
 TINY = dict(data="critters", limit=1600, reliability=0.8, at=(1, 2, 3), epochs=8, lr=0.02, batch_size=32, augment=False)
@@ -45,7 +45,9 @@ def test_k_is_chosen_by_hand_as_summary_chooses_it():
     sweep = gl.results(RESULTS / "critters_sweeps.json", gl.grid("k", 3, **TINY))
     chosen = [arm for arm, _ in default_contrasts(sweep)[1] if "+k" in arm]
     for method, rows in sweep[sweep["k"] > 0].groupby("method", sort=False):
-        validation, test = (rows.pivot(index="k", columns="seed", values=f"{kind}_accuracy") for kind in ("val", "test"))
+        validation, test = (
+            rows.pivot(index="k", columns="seed", values=f"{kind}_accuracy") for kind in ("val", "test")
+        )
         index, reported = lesson.choose(torch.tensor(validation.values), torch.tensor(test.values))
         (k,) = (int(arm.partition("+k")[2]) for arm in chosen if arm.startswith(method))
         assert validation.loc[k].mean() == pytest.approx(validation.iloc[int(index)].mean())  # two may tie
@@ -84,7 +86,11 @@ def test_no_method_reaches_the_final_size_at_equal_epochs_and_random_growth_come
 
 def test_the_primary_contrast_shows_no_gain_and_excludes_a_quarter_of_a_point(record):
     primary = gl.summary(record).iloc[0]
-    assert primary["seeds"] == 10 and primary["verdict"] == "undecided" and -0.75 < primary["low"] < 0 < primary["high"] < 0.25
+    assert (
+        primary["seeds"] == 10
+        and primary["verdict"] == "undecided"
+        and -0.75 < primary["low"] < 0 < primary["high"] < 0.25
+    )
 
 
 def test_where_neurons_are_alike_the_steps_bring_the_mean_cosine_down_for_good_and_leave_twins_together(record):

@@ -9,8 +9,8 @@ from lessons import FOLDER
 
 import growlab as gl
 from growlab import attention, critters
-from growlab.lab.statistics import compare
 from growlab.course.exercises import grad_cam as lesson
+from growlab.lab.statistics import compare
 
 RESULTS = FOLDER.parent / "data" / "results"
 KEPT = sorted((RESULTS / "attention").glob("*.pt"))
@@ -62,7 +62,10 @@ def test_energy_by_hand_is_that_of_coverage(honest):
     maps = torch.rand(20, 32, 32, dtype=torch.float64)
     maps[3] = 0
     table = gl.coverage(maps, honest.masks, honest.objects)
-    assert np.allclose(lesson.energy_inside(maps, honest.objects), table["energy"], equal_nan=True) and table["empty"].sum() == 1
+    assert (
+        np.allclose(lesson.energy_inside(maps, honest.objects), table["energy"], equal_nan=True)
+        and table["empty"].sum() == 1
+    )
 
 
 def test_the_auc_by_hand_is_the_packages():
@@ -81,7 +84,10 @@ def test_the_readers_must_read_what_their_names_say(data):
     assert head.followed.float().mean(0)[0] > 0.95 and head.followed.float().mean(0)[1:].max() < 0.05
     record = read("attention_calibration")
     accuracy = {name: value for name, value in record["accuracy"].items() if name.startswith("all")}
-    assert len(accuracy) == record["readers of all"] and len(record["accuracy"]) == len(accuracy) + record["readers of one"]
+    assert (
+        len(accuracy) == record["readers of all"]
+        and len(record["accuracy"]) == len(accuracy) + record["readers of one"]
+    )
     margin = 2 * (0.83 * 0.17 / 20_000) ** 0.5
     assert min(accuracy.values()) > record["best accuracy from four parts"] + margin
     assert record["best accuracy from four parts"] == pytest.approx(critters.best_accuracy(4, 0.6), abs=1e-4)
@@ -93,7 +99,10 @@ def test_the_primary_contrast_has_ten_seeds_and_both_arms_of_every_seed_are_ther
     for run in runs:
         arms.setdefault((run["shortcut"], run["arm"]), {})[run["seed"]] = run
     assert set(arms[0.0, "random"]) == set(arms[0.0, "random+penalty"]) == set(range(10))
-    gains = [arms[0.0, "random+penalty"][seed]["effective_parts"] - run["effective_parts"] for seed, run in arms[0.0, "random"].items()]
+    gains = [
+        arms[0.0, "random+penalty"][seed]["effective_parts"] - run["effective_parts"]
+        for seed, run in arms[0.0, "random"].items()
+    ]
     assert all(1 <= run["effective_parts"] <= 5 and len(run["hidden"]) == 6 for run in runs)
     assert compare(gains)["seeds"] == 10
 

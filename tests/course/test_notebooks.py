@@ -48,11 +48,14 @@ def sections(notebook):
 
 def section(notebook, words):
     found = [text for heading, text in sections(notebook).items() if re.search(words, heading, re.I)]
-    assert len(found) == 1, f"one section called {words!r} is wanted, found {len(found)} among {list(sections(notebook))}"
+    assert len(found) == 1, (
+        f"one section called {words!r} is wanted, found {len(found)} among {list(sections(notebook))}"
+    )
     return found[0]
 
 
 # ------------------------------------------------------------------------------------------------ as a file
+
 
 def test_there_is_a_notebook():
     assert PATHS and [path.name[:2] for path in PATHS] == [f"{number:02}" for number in range(len(PATHS))]
@@ -105,7 +108,9 @@ def test_at_least_five_cells_are_compared_with_what_is_stored(notebook):
     assert len(compared) >= 5
     for cell in compared:
         assert cell.outputs, f"nothing to compare:\n{cell.source}"
-        assert all(set(output.get("data", {})) <= {"text/plain"} for output in cell.outputs), "only text is the same everywhere"
+        assert all(set(output.get("data", {})) <= {"text/plain"} for output in cell.outputs), (
+            "only text is the same everywhere"
+        )
     tags = {tag for cell in notebook.cells for tag in cell.metadata.get("tags", ())}
     assert tags <= {"nbval-check-output", "nbval-ignore-output", "hide-input"}, "a misspelled tag compares nothing"
 
@@ -115,10 +120,14 @@ def test_the_pictures_of_the_readme_are_those_of_the_notebook():
         notebook = nbformat.read(FOLDER / f"{stem}.ipynb", 4)
         for call, picture in pictures.items():
             assert picture.read_bytes() == first_picture(notebook, call)
-            assert picture.stat().st_size <= 150_000 and f"results/{picture.name})" in (FOLDER.parent / "README.md").read_text()
+            assert (
+                picture.stat().st_size <= 150_000
+                and f"results/{picture.name})" in (FOLDER.parent / "README.md").read_text()
+            )
 
 
 # ---------------------------------------------------------------------------------------------- the template
+
 
 def test_it_has_one_title_with_its_number(path, notebook):
     titles = re.findall(r"^# +(.*)$", prose(notebook), re.M)
@@ -142,7 +151,11 @@ def test_the_measured_times_are_those_of_the_readme_and_within_the_promise():
         seconds = int(said.split()[1])
         total += seconds
         (row,) = (line for line in readme.splitlines() if line.startswith(f"| {path.name[:2]} |"))
-        assert said == f"about {seconds} seconds" and seconds <= 90 and row.endswith(f"| {seconds} seconds |"), (path.name, said, row)
+        assert said == f"about {seconds} seconds" and seconds <= 90 and row.endswith(f"| {seconds} seconds |"), (
+            path.name,
+            said,
+            row,
+        )
     assert total <= 360
 
 
@@ -199,6 +212,7 @@ def test_markup_of_folded_answers_is_closed(notebook):
 
 
 # ---------------------------------------------------------------------------------------------- storing them
+
 
 def test_times_are_rounded_up_and_written_into_notebook_twin_and_readme(tmp_path):
     (tmp_path / "text").mkdir()

@@ -23,14 +23,19 @@ def split():
 
 
 def history(accuracies, widths, grew=()):
-    rows = [{"epoch": epoch + 1, "val_accuracy": accuracy, "parameters": 10 * width, "widths": {"0": width, "4": 1}}
-            for epoch, (accuracy, width) in enumerate(zip(accuracies, widths))]
+    rows = [
+        {"epoch": epoch + 1, "val_accuracy": accuracy, "parameters": 10 * width, "widths": {"0": width, "4": 1}}
+        for epoch, (accuracy, width) in enumerate(zip(accuracies, widths))
+    ]
     return History({}, {}, rows, [{"epoch": epoch, "neurons": neurons} for epoch, neurons in grew])
 
 
 @pytest.fixture(scope="module")
 def runs():
-    return {"grown": history([0.1, 0.5, 0.75], [4, 4, 9], [(2, 5)]), "never grown": history([0.1, 0.2, 0.25], [4, 4, 4])}
+    return {
+        "grown": history([0.1, 0.5, 0.75], [4, 4, 9], [(2, 5)]),
+        "never grown": history([0.1, 0.2, 0.25], [4, 4, 4]),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -42,20 +47,38 @@ def figures(split, runs):
         "votes": plots.votes(critters.draw(8, 1), critters.CLASSES, [0.1, 0.6, 0.6]),
         "growth": plots.growth(runs),
         "compare": plots.compare({"a": [0.1, 0.2], "b": [0.5, 0.75]}),
-        "curves": plots.curves({"a": ([1, 2], [[0, 1], [2, 3]]), "b": ([1, 2], [5, 6])}, "epoch", "loss", alt="Two lines that rise from the first epoch to the second.", yscale="log"),
+        "curves": plots.curves(
+            {"a": ([1, 2], [[0, 1], [2, 3]]), "b": ([1, 2], [5, 6])},
+            "epoch",
+            "loss",
+            alt="Two lines that rise from the first epoch to the second.",
+            yscale="log",
+        ),
         "cosine_maps": plots.cosine_maps({"a": np.eye(4), "b": np.ones((4, 4))}, band=0.1),
         "workflow": plots.workflow(np.eye(6, 20), [np.eye(6), np.eye(6)], [1, None]),
-        "distributions": plots.distributions({"now": {"a": np.ones((2, 4))}, "later": {"a": np.ones((2, 4))}}, 0.1, np.linspace(-1, 1, 5)),
-        "heats": plots.heats(split.images[:7], ["a"] * 7, {"base": np.ones((7, 32, 32))}, split.masks[:7], alt="Seven pictures, and below each where its heat is."),
+        "distributions": plots.distributions(
+            {"now": {"a": np.ones((2, 4))}, "later": {"a": np.ones((2, 4))}}, 0.1, np.linspace(-1, 1, 5)
+        ),
+        "heats": plots.heats(
+            split.images[:7],
+            ["a"] * 7,
+            {"base": np.ones((7, 32, 32))},
+            split.masks[:7],
+            alt="Seven pictures, and below each where its heat is.",
+        ),
         "differences": plots.differences({"a": ([-1, 2, 1], -0.5, 1.5), "b": ([0, 1, 1], 0.2, 1)}, "points"),
-        "scatter": plots.scatter({"parameters": {name: ([100, 120], [50, 52]) for name in "abcdefg"}, "seconds": {"a": ([1, 2], [50, 52])}}, "test accuracy (%)"),
+        "scatter": plots.scatter(
+            {"parameters": {name: ([100, 120], [50, 52]) for name in "abcdefg"}, "seconds": {"a": ([1, 2], [50, 52])}},
+            "test accuracy (%)",
+        ),
         "difference": plots.difference(np.zeros((2, 3, 4, 4)), np.eye(4) * np.arange(6).reshape(2, 3, 1, 1)),
     }
 
 
 def test_every_figure_is_tested(figures):
-    drawing = {name for name, function in inspect.getmembers(plots, inspect.isfunction)
-               if function.__module__ == plots.__name__ and hasattr(function, "__wrapped__")}
+    drawing = {
+        name for name, function in inspect.getmembers(plots, inspect.isfunction) if hasattr(function, "__wrapped__")
+    }
     assert drawing == set(figures) | {"panels"}
 
 
@@ -113,6 +136,7 @@ def test_a_notebook_shows_the_png_with_its_text_and_the_text_below(runs, monkeyp
 
 
 # ------------------------------------------------------------------------------------------------ what they draw
+
 
 def test_a_contact_sheet_has_the_first_pictures_of_every_class():
     where = plots.first_of_each(torch.tensor([1, 0, 1, 0, 1]), 2, 2)
@@ -172,7 +196,12 @@ def test_growth_has_three_panels_on_one_axis_of_epochs_with_a_step_where_it_grew
 def test_compare_has_a_marker_for_each_seed_and_a_line_at_the_mean():
     figure = plots.compare({"a": [0.1, 0.2], "b": [0.5, 0.75]})
     (axes,) = figure.axes
-    assert [list(line.get_xdata()) for line in axes.lines] == [[0.1, 0.2], [pytest.approx(0.15)] * 2, [0.5, 0.75], [0.625] * 2]
+    assert [list(line.get_xdata()) for line in axes.lines] == [
+        [0.1, 0.2],
+        [pytest.approx(0.15)] * 2,
+        [0.5, 0.75],
+        [0.625] * 2,
+    ]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
 
 

@@ -7,8 +7,8 @@ import pytest
 from test_experiments import TINY, Here
 
 import growlab as gl
-from growlab.lab import execute, grids, treatments
 from growlab.__main__ import main
+from growlab.lab import execute, grids, treatments
 
 RESULTS = Path(__file__).resolve().parents[2] / "data" / "results"
 
@@ -103,8 +103,13 @@ def test_a_loss_that_explodes_is_told(tmp_path, capsys):
 
 def test_a_model_of_your_own_must_be_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "odd_models.py").write_text("def text():\n    return 'no model'\n\n\ndef key():\n    return {}['width']\n")
-    for name, said in (("text", "'odd_models:text' must return a model, and returned str"), ("key", "(KeyError: 'width'): it must be")):
+    (tmp_path / "odd_models.py").write_text(
+        "def text():\n    return 'no model'\n\n\ndef key():\n    return {}['width']\n"
+    )
+    for name, said in (
+        ("text", "'odd_models:text' must return a model, and returned str"),
+        ("key", "(KeyError: 'width'): it must be"),
+    ):
         assert main(f"run --data digits --model odd_models:{name} --out here".split()) == 2
         assert said in capsys.readouterr().err
 

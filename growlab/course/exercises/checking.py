@@ -27,8 +27,15 @@ from growlab.checks import check_name
 from growlab.course import figures as plots
 from growlab.files import write_atomically
 
-NOTEBOOKS = {"00": "start_here", "01": "neuron_splitting", "02": "random_growth", "03": "firefly", "04": "cosine_map",
-             "05": "cifar_experiments", "06": "grad_cam"}
+NOTEBOOKS = {
+    "00": "start_here",
+    "01": "neuron_splitting",
+    "02": "random_growth",
+    "03": "firefly",
+    "04": "cosine_map",
+    "05": "cifar_experiments",
+    "06": "grad_cam",
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class Exercise:
     hints: tuple[str, ...]
     mistakes: dict[str, Callable]
     properties: tuple[Callable, ...] = ()
-    same: Callable | None = lambda got, expected: equal(got, expected)  # noqa: E731
+    same: Callable | None = lambda got, expected: equal(got, expected)
 
 
 @dataclass(frozen=True)
@@ -75,7 +82,9 @@ class Note:
         if self.picture:
             source = base64.b64encode(self.picture.png()).decode()
             width = round(self.picture.get_figwidth() * plots.PAGE)
-            parts.append(f'<img alt="{html.escape(self.picture.alt)}" width="{width}" src="data:image/png;base64,{source}">')
+            parts.append(
+                f'<img alt="{html.escape(self.picture.alt)}" width="{width}" src="data:image/png;base64,{source}">'
+            )
         return f'<div style="border-left: 4px solid {color}; padding: 2px 10px">{"<br>".join(parts)}</div>'
 
 
@@ -108,13 +117,17 @@ def hint(id: str) -> Note:
     hints = _find(id).hints
     shown = min(_shown.get(id, 0) + 1, len(hints))
     _shown[id] = shown
-    after = f'gl.hint("{id}") again goes a step further' if shown < len(hints) else f'gl.solution("{id}") shows a solution'
+    after = (
+        f'gl.hint("{id}") again goes a step further' if shown < len(hints) else f'gl.solution("{id}") shows a solution'
+    )
     return Note(None, f"Hint {shown} of {len(hints)}", (hints[shown - 1], after))
 
 
 def solution(id: str) -> Note:
     """The code of a solution, folded in Jupyter."""
-    return Note(None, f"A solution of {id}; yours may look different", code=inspect.getsource(_find(id).solution).strip())
+    return Note(
+        None, f"A solution of {id}; yours may look different", code=inspect.getsource(_find(id).solution).strip()
+    )
 
 
 def predict(id: str, value=..., *, measured=None) -> Note:
@@ -129,7 +142,11 @@ def predict(id: str, value=..., *, measured=None) -> Note:
         return Note(None, f"{id}: you predict {value}")
     measured = f"{measured:.3g}" if isinstance(measured, float) else str(measured)
     before = _kept("predictions").get(id)
-    return Note(None, f"{id}: measured {measured}", (f"You predicted {before}." if before is not None else "You made no prediction.",))
+    return Note(
+        None,
+        f"{id}: measured {measured}",
+        (f"You predicted {before}." if before is not None else "You made no prediction.",),
+    )
 
 
 def progress() -> pd.DataFrame:
@@ -149,7 +166,11 @@ def equal(got, expected, relative=1e-8, absolute=1e-10) -> bool:
     Rounding in float64; in float32, if that is what was got where float64 was expected.
     """
     if isinstance(expected, dict):
-        return isinstance(got, dict) and got.keys() == expected.keys() and all(equal(got[k], expected[k]) for k in expected)
+        return (
+            isinstance(got, dict)
+            and got.keys() == expected.keys()
+            and all(equal(got[k], expected[k]) for k in expected)
+        )
     if isinstance(expected, (list, tuple)):
         try:
             pairs = list(zip(got, expected, strict=True))
@@ -197,7 +218,7 @@ def _examine(exercise, answer) -> Note:
             got = _call(function, mine)
         except Exception as error:  # whatever the reader wrote
             return _raised(exercise, function, error, arguments)
-        if got is ... or isinstance(got, (list, tuple)) and any(part is ... for part in got):
+        if got is ... or (isinstance(got, (list, tuple)) and any(part is ... for part in got)):
             return Note(None, f"{exercise.id}: not attempted yet", (f'gl.hint("{exercise.id}") helps',))
         if got is None:
             return _wrong(exercise, "Your function returned None: does it end with a return?", arguments)
@@ -228,7 +249,7 @@ def _complaint(exercise, function, arguments) -> str | None:
 
     def in_double(*given):
         got = function(*given)
-        if isinstance(got, np.ndarray) or isinstance(got, torch.Tensor) and got.dtype == torch.float32:
+        if isinstance(got, np.ndarray) or (isinstance(got, torch.Tensor) and got.dtype == torch.float32):
             got = torch.as_tensor(got, dtype=torch.float64)
         return got
 
@@ -260,7 +281,9 @@ def _raised(exercise, function, error, arguments):
     line = traceback.extract_tb(error.__traceback__)[-1]
     where = f" (line {line.lineno} of {line.name}: {line.line})" if line.line else ""
     told = f"Your function raised {type(error).__name__}: {error}{where}"
-    return _wrong(exercise, " ".join(filter(None, [told, exercise.same and _diagnosis(exercise, function, arguments)])), arguments)
+    return _wrong(
+        exercise, " ".join(filter(None, [told, exercise.same and _diagnosis(exercise, function, arguments)])), arguments
+    )
 
 
 def _wrong(exercise, words, arguments, got=..., expected=...) -> Note:
@@ -280,7 +303,12 @@ def _show(value):
         shape = tuple(value.shape)
         if value.ndim == 0:
             return f"{value.item():.6g}"
-        full = np.array2string(np.asarray(value.detach() if isinstance(value, torch.Tensor) else value), precision=4, suppress_small=True, separator=", ").replace("\n", "")
+        full = np.array2string(
+            np.asarray(value.detach() if isinstance(value, torch.Tensor) else value),
+            precision=4,
+            suppress_small=True,
+            separator=", ",
+        ).replace("\n", "")
         return f"shape {shape}" + (f": {full}" if 0 < np.prod(shape) <= 12 else "")
     if isinstance(value, float):
         return f"{0.0 if abs(value) < 1e-12 else value:.6g}"

@@ -22,6 +22,7 @@ def alike(got, expected, tolerance):
 # ------------------------------------------------------------------------------------------ paired-interval
 def paired_interval(penalty, base):
     from scipy import stats
+
     differences = penalty - base  # what a seed does to both arms is gone
     n = len(differences)
     error = differences.std().item() / math.sqrt(n)  # std divides by n - 1
@@ -118,9 +119,9 @@ PAIRED_INTERVAL = Exercise(
 # ------------------------------------------------------------------------------------------- best-of-thirty
 def best_of(k):
     x = torch.linspace(-9, 9, 2001, dtype=torch.float64)
-    all_below = torch.special.ndtr(x) ** k    # the probability that k runs, and so the best of them, are below x
-    gain = torch.trapezoid(x, all_below)      # the mean of the best: ∫ x dP
-    return gain.item(), k / (k + 1)           # of k + 1 runs that are alike, each is the best as often as any other
+    all_below = torch.special.ndtr(x) ** k  # the probability that k runs, and so the best of them, are below x
+    gain = torch.trapezoid(x, all_below)  # the mean of the best: ∫ x dP
+    return gain.item(), k / (k + 1)  # of k + 1 runs that are alike, each is the best as often as any other
 
 
 def tries():
@@ -134,7 +135,9 @@ def same_gain(got, expected):
 def agrees_with_a_simulation(answer, k):
     best, gain, chance = normal(10000, k, seed=k).amax(1), *map(float, answer(k))
     won = (best > normal(10000, seed=k + 50)).double().mean().item()
-    if abs(gain - best.mean().item()) > 0.07 or abs(chance - won) > 0.05:  # four standard errors, and what an answer may be off
+    if (
+        abs(gain - best.mean().item()) > 0.07 or abs(chance - won) > 0.05
+    ):  # four standard errors, and what an answer may be off
         return f"In 10,000 trials the best of {k} was {best.mean().item():.2f} above the mean, and won in a share of {won:.2f}."
 
 
@@ -165,7 +168,9 @@ def choose(validation, test):
 
 def sweeps():
     """Accuracies, a row for each K and a column for each seed."""
-    yield tuple(torch.tensor(rows, dtype=torch.float64) for rows in ([[0.70, 0.73], [0.76, 0.71]], [[0.75, 0.72], [0.70, 0.73]]))
+    yield tuple(
+        torch.tensor(rows, dtype=torch.float64) for rows in ([[0.70, 0.73], [0.76, 0.71]], [[0.75, 0.72], [0.70, 0.73]])
+    )
     for rows, columns in ((3, 4), (6, 3), (30, 5)):
         yield tuple(0.7 + 0.02 * normal(rows, columns, seed=rows + i) for i in (0, 1))
 
@@ -246,12 +251,13 @@ CHOOSE_HONESTLY = Exercise(
 # ---------------------------------------------------------------------------------------------- seeds-needed
 def seeds_needed(effect, sd):
     from scipy import stats
+
     n, power = 1, 0.0
     while power < 0.8:
         n += 1
-        limit = stats.t.ppf(0.975, n - 1)              # beyond it a test at 5 %, two-sided, rejects
-        shift = effect / (sd / math.sqrt(n))           # the true difference, in standard errors
-        power = stats.nct.sf(limit, n - 1, shift)      # how often t, shifted so, is beyond the limit
+        limit = stats.t.ppf(0.975, n - 1)  # beyond it a test at 5 %, two-sided, rejects
+        shift = effect / (sd / math.sqrt(n))  # the true difference, in standard errors
+        power = stats.nct.sf(limit, n - 1, shift)  # how often t, shifted so, is beyond the limit
     return n
 
 
@@ -265,6 +271,7 @@ def within_one(got, expected):
 
 def has_that_power(answer, effect, sd):
     """In 4,000 experiments: 0.03 is more than four standard errors."""
+
     def power(n):
         differences = effect + sd * normal(4000, n, seed=n)
         t = differences.mean(1) / differences.std(1) * math.sqrt(n)
@@ -272,7 +279,9 @@ def has_that_power(answer, effect, sd):
 
     n = math.ceil(answer(effect, sd))
     if power(n + 1) < 0.77:
-        return f"With {n} seeds, and with one more, the test finds the effect in fewer than 80 % of simulated experiments."
+        return (
+            f"With {n} seeds, and with one more, the test finds the effect in fewer than 80 % of simulated experiments."
+        )
     if n > 3 and power(n - 2) > 0.83:
         return f"Fewer than {n} seeds are enough in simulated experiments."
 
@@ -338,8 +347,8 @@ SEEDS_NEEDED = Exercise(
 
 # --------------------------------------------------------------------------------------------- equal-compute
 def equal_compute(costs, extra):
-    spent = sum(costs) + extra            # all that the grown run has cost
-    return round(spent / costs[-1])       # each epoch of the control is as dear as the last
+    spent = sum(costs) + extra  # all that the grown run has cost
+    return round(spent / costs[-1])  # each epoch of the control is as dear as the last
 
 
 def schedules():
@@ -357,7 +366,9 @@ def costs_the_same(answer, costs, extra):
     if epochs != int(epochs) or epochs < 1:
         return f"An epoch more or less, but whole ones, and one at least: not {epochs}."
     if abs(epochs * costs[-1] - spent) > 0.501 * costs[-1]:
-        return f"The control costs {epochs * costs[-1]:,}, the grown run {spent:,}: that is more than half an epoch apart."
+        return (
+            f"The control costs {epochs * costs[-1]:,}, the grown run {spent:,}: that is more than half an epoch apart."
+        )
     if answer([costs[0]] * 7, 0) != 7:
         return "Where nothing grows, and nothing else was paid for, seven epochs cost as much as seven epochs."
 

@@ -268,8 +268,10 @@ def pairs():
 def as_close(got, expected):
     """The same to a millionth of the angle, in float32 to a thousandth."""
     tolerance = 1e-6 if expected.dtype == torch.float64 else 1e-3
-    return isinstance(got, torch.Tensor) and got.shape == expected.shape and bool(
-        torch.allclose(got.double(), expected.double(), rtol=tolerance, atol=0)
+    return (
+        isinstance(got, torch.Tensor)
+        and got.shape == expected.shape
+        and bool(torch.allclose(got.double(), expected.double(), rtol=tolerance, atol=0))
     )
 
 

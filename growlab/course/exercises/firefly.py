@@ -263,7 +263,9 @@ def is_the_gated_layer(answer, w, out, v, u, o, splits, fresh):
     gates = torch.zeros(len(w) + len(u), dtype=torch.float64)
     gates[splits], gates[[len(w) + j for j in fresh]] = 1, 1
     x = normal(20, w.shape[1], seed=8)
-    if not torch.allclose(tanh_layer(x, *answer(w, out, v, u, o, splits, fresh)), perturbed_layer(x, w, out, v, u, o, gates)):
+    if not torch.allclose(
+        tanh_layer(x, *answer(w, out, v, u, o, splits, fresh)), perturbed_layer(x, w, out, v, u, o, gates)
+    ):
         return "It says something else than the gated layer, with the chosen gates at 1 and all others at 0."
 
 

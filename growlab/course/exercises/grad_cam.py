@@ -34,7 +34,9 @@ TORN = "A pixel is three numbers that belong together: one order for all three c
 
 def keeps_pixels_whole(answer, image, mask, order):
     before, after = (picture[:, mask].T.tolist() for picture in (image, answer(image, mask, order)))
-    by_colour = [sorted(row[channel] for row in before) == sorted(row[channel] for row in after) for channel in range(3)]
+    by_colour = [
+        sorted(row[channel] for row in before) == sorted(row[channel] for row in after) for channel in range(3)
+    ]
     if all(by_colour) and sorted(before) != sorted(after):
         return TORN
 
@@ -246,12 +248,17 @@ def maps_and_masks():
         masks = torch.rand(n, size, size, generator=torch.Generator().manual_seed(seed)) < 0.4
         masks[:, 0, 0] = True
         yield normal(n, size, size, seed=seed).abs(), masks
-    yield torch.stack([torch.ones(2, 2), torch.zeros(2, 2)]).double(), torch.tensor([[True, False], [False, False]]).expand(2, 2, 2)
+    yield (
+        torch.stack([torch.ones(2, 2), torch.zeros(2, 2)]).double(),
+        torch.tensor([[True, False], [False, False]]).expand(2, 2, 2),
+    )
 
 
 def is_a_share(answer, maps, masks):
     maps = maps[maps.sum((1, 2)) > 0][:1]
-    full, even = (torch.as_tensor(answer(given, masks[:1])).double() for given in (maps * masks[:1], torch.ones_like(maps)))
+    full, even = (
+        torch.as_tensor(answer(given, masks[:1])).double() for given in (maps * masks[:1], torch.ones_like(maps))
+    )
     if not torch.allclose(full, torch.ones_like(full)):
         return "If all heat is inside, the energy is 1."
     if not torch.allclose(even, masks[:1].double().mean((1, 2))):

@@ -10,9 +10,9 @@ from growlab.course.exercises.checking import Exercise, normal
 def silent_neurons(weight, bias, following, count):
     fresh = torch.randn(count, weight.shape[1], dtype=weight.dtype)
     silent = torch.zeros(len(following), count, dtype=weight.dtype)
-    weight = torch.cat([weight, fresh])                     # random incoming weights: a row each
+    weight = torch.cat([weight, fresh])  # random incoming weights: a row each
     bias = torch.cat([bias, bias.new_zeros(count)])
-    following = torch.cat([following, silent], dim=1)       # outgoing weights of zero: a column each
+    following = torch.cat([following, silent], dim=1)  # outgoing weights of zero: a column each
     return weight, bias, following
 
 
@@ -36,7 +36,9 @@ UNHEARD = "The next layer does not hear the new neurons: each one needs a column
 LOUD = "The answers changed. Nobody may listen to the new neurons yet: which side must be zero?"
 BOTH_ZERO = "Dead for ever: with zeros on both sides, neither side ever gets a gradient. Draw one of them at random."
 INCOMING_ZERO = "Silent, but dead for ever: relu(0) is 0 and has slope 0. It is the other side that may be zero."
-ALL_ALIKE = "Your new neurons are all alike. They get the same gradients, and so they stay alike: draw each one by itself."
+ALL_ALIKE = (
+    "Your new neurons are all alike. They get the same gradients, and so they stay alike: draw each one by itself."
+)
 
 
 def grows_right(answer, *arguments):
@@ -49,7 +51,9 @@ def grows_right(answer, *arguments):
         return UNHEARD
     if grown[0].shape != (n + count, weight.shape[1]) or grown[1].shape != (n + count,):
         return f"{n + count} neurons need {n + count} rows of incoming weights, and as many biases."
-    if any(not torch.equal(new[:n], old) for new, old in zip(grown[:2], arguments)) or not torch.equal(grown[2][:, :n], following):
+    if any(not torch.equal(new[:n], old) for new, old in zip(grown[:2], arguments)) or not torch.equal(
+        grown[2][:, :n], following
+    ):
         return "The old neurons changed, or are no longer the first ones: put the new ones behind them."
     if not torch.allclose(two_layers(x, *grown), two_layers(x, *arguments[:3])):
         return LOUD
@@ -68,7 +72,11 @@ def both_zero(weight, bias, following, count):
 
 
 def incoming_zero(weight, bias, following, count):
-    return F.pad(weight, (0, 0, 0, count)), F.pad(bias, (0, count)), torch.cat([following, normal(len(following), count)], 1)
+    return (
+        F.pad(weight, (0, 0, 0, count)),
+        F.pad(bias, (0, count)),
+        torch.cat([following, normal(len(following), count)], 1),
+    )
 
 
 def both_random(weight, bias, following, count):
@@ -140,9 +148,9 @@ BIRTHDAY = Exercise(
 def share_out(widths, rate):
     total = round(rate * sum(widths))
     quotas = [total * width / sum(widths) for width in widths]
-    shares = [int(quota) for quota in quotas]                        # rounded down: some neurons are left
+    shares = [int(quota) for quota in quotas]  # rounded down: some neurons are left
     nearest = sorted(range(len(widths)), key=lambda i: shares[i] - quotas[i])
-    for i in nearest[: total - sum(shares)]:                         # those who lost most get one more
+    for i in nearest[: total - sum(shares)]:  # those who lost most get one more
         shares[i] += 1
     return shares
 
@@ -156,7 +164,9 @@ def networks():
 def fair(got, expected):
     """The same sum, and nobody gets two more or fewer: which layer gets the odd neuron is free."""
     got = list(got)
-    return sum(got) == sum(expected) and len(got) == len(expected) and all(abs(a - b) <= 1 for a, b in zip(got, expected))
+    return (
+        sum(got) == sum(expected) and len(got) == len(expected) and all(abs(a - b) <= 1 for a, b in zip(got, expected))
+    )
 
 
 def within_one_of_the_quota(answer, widths, rate):
@@ -210,7 +220,10 @@ def readings():
 
 
 def two_growths_are_one_after_the_other(answer, width, rate, events, reading):
-    if reading == "parameters" and abs(answer(width, rate, events, reading) / answer(width, rate, 0, reading) - (1 + rate) ** events) > 0.01:
+    if (
+        reading == "parameters"
+        and abs(answer(width, rate, events, reading) / answer(width, rate, 0, reading) - (1 + rate) ** events) > 0.01
+    ):
         return "Each growth multiplies what is there by 1 + rate."
 
 

@@ -82,7 +82,9 @@ def is_the_convolution(answer, images, weight, padding):
 
 def reshaped_to_columns(images, weight, padding):
     patches = F.unfold(images, weight.shape[2:], padding=padding)
-    return (weight.reshape(-1, len(weight)).T @ patches).unflatten(2, (images.shape[2] + 2 * padding - weight.shape[2] + 1, -1))
+    return (weight.reshape(-1, len(weight)).T @ patches).unflatten(
+        2, (images.shape[2] + 2 * padding - weight.shape[2] + 1, -1)
+    )
 
 
 def channels_last(images, weight, padding):

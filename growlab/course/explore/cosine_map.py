@@ -78,10 +78,22 @@ class Look:
         pairs = self.twins.get(layer)
         angles = [math.degrees(angle(filters, pairs)) for filters in steps[layer]] if pairs else [math.nan] * len(mu)
         one, of_mean = null_bands(unit.neurons, unit.weight.shape[1])
-        numbers |= {"mean_cosine": mu[k], "null_z": mu[k] / of_mean, "twin_angle": angles[k], "mean_before": mu[0], "angle_before": angles[0]}
+        numbers |= {
+            "mean_cosine": mu[k],
+            "null_z": mu[k] / of_mean,
+            "twin_angle": angles[k],
+            "mean_before": mu[0],
+            "angle_before": angles[0],
+        }
         figure = draw(cosine_map(steps[layer][0]), cosine_map(steps[layer][k]), mu, angles, k, one, of_mean)
         names = {value: name for name, value in PENALTIES.items()}
-        figure.alt = told(numbers, k, dose, f"“{names[penalty]}” (Eq. 3 × {similarity:g}, Eq. 4 × {change:g})", list(steps).index(layer) + 1)
+        figure.alt = told(
+            numbers,
+            k,
+            dose,
+            f"“{names[penalty]}” (Eq. 3 × {similarity:g}, Eq. 4 × {change:g})",
+            list(steps).index(layer) + 1,
+        )
         return figure, numbers
 
     def consequences(self, filters):
@@ -95,7 +107,9 @@ class Look:
         refresh_statistics(model, self.others)
         drift = (after - self.start).square().mean() / self.start.var()
         stages = {"accuracy_before": self.start, "accuracy": after, "accuracy_refreshed": self.logits(model)}
-        return {"drift": drift.item()} | {name: (logits.argmax(1) == self.seen[1]).float().mean().item() for name, logits in stages.items()}
+        return {"drift": drift.item()} | {
+            name: (logits.argmax(1) == self.seen[1]).float().mean().item() for name, logits in stages.items()
+        }
 
     @torch.no_grad()
     def logits(self, model):
@@ -111,8 +125,8 @@ def path(model, twins, penalty, dose, similarity, change):
         layer = MovingLayer.of(unit, twins.get(unit.name), penalty, 0)
         steps = [layer.filters]
         for _ in range(STEPS):
-            _, push = penalty_and_gradient(layer.filters, layer.penalty)                        # Eq. 3
-            _, pull = change_and_gradient(layer.filters, layer.previous, CHANGES["sum"])        # Eq. 4
+            _, push = penalty_and_gradient(layer.filters, layer.penalty)  # Eq. 3
+            _, pull = change_and_gradient(layer.filters, layer.previous, CHANGES["sum"])  # Eq. 4
             gradient = similarity * push + change * pull
             layer.filters = layer.filters - layer.fair(gradient, dose / 100) * gradient
             steps.append(layer.filters)
@@ -129,7 +143,15 @@ def draw(before, after, mu, angles, k, one, of_mean):
     figure, (left, middle, path, twins) = panels((3, 3.6, 3.3, 3.3), (10.4, 2.9), left=0.035, gap=0.3)
     n, edges, steps = len(after), np.linspace(-1, 1, 41), range(len(mu))
     left.imshow(after.numpy(), cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest")
-    frame(left, f"cosines, K = {k}", "neuron", (-0.5, n - 0.5), (n - 0.5, -0.5), ticks := range(0, n, max(n // 3, 1)), ticks)
+    frame(
+        left,
+        f"cosines, K = {k}",
+        "neuron",
+        (-0.5, n - 0.5),
+        (n - 0.5, -0.5),
+        ticks := range(0, n, max(n // 3, 1)),
+        ticks,
+    )
     left.grid(False)
     pairs = np.triu_indices(n, 1)
     counts = [np.histogram(values[pairs].clip(-1, 1), edges)[0] for values in (before.numpy(), after.numpy())]
@@ -153,9 +175,14 @@ def draw(before, after, mu, angles, k, one, of_mean):
 def told(numbers, k, dose, terms, layer):
     """What the setting shows, in words."""
     g = numbers
-    where = "within what chance gives" if abs(g["null_z"]) <= 2 else f"{abs(g['null_z']):.1f} deviations away from chance"
-    twins = "there are no twins in this layer" if math.isnan(g["twin_angle"]) else (
-        f"the twins are {g['twin_angle']:.0f}° apart, before {g['angle_before']:.0f}°")
+    where = (
+        "within what chance gives" if abs(g["null_z"]) <= 2 else f"{abs(g['null_z']):.1f} deviations away from chance"
+    )
+    twins = (
+        "there are no twins in this layer"
+        if math.isnan(g["twin_angle"])
+        else (f"the twins are {g['twin_angle']:.0f}° apart, before {g['angle_before']:.0f}°")
+    )
     return (
         f"Layer {layer} after K = {k} steps, each {dose:g} % as long as the weights, under {terms}. The mean cosine went "
         f"from {g['mean_before']:+.3f} to {g['mean_cosine']:+.3f}, {where}; {twins}. The outputs drifted by {g['drift']:.0%} of their variance. Accuracy "

@@ -60,13 +60,20 @@ class Look:
         plan = self.proposal(fresh, step_size, gate)
         chosen = plan.within(rate=budget / 100)
         predicted, actual = preview(self.model, chosen, self.batch)
-        won = {unit: [sum(c.unit == unit and (c.kind == "fresh") == new for c in chosen.candidates) for new in (False, True)] for unit in plan.widths}
+        won = {
+            unit: [
+                sum(c.unit == unit and (c.kind == "fresh") == new for c in chosen.candidates) for new in (False, True)
+            ]
+            for unit in plan.widths
+        }
         numbers = {
             "neurons": chosen.neurons, "splits": sum(row[0] for row in won.values()), "fresh": sum(row[1] for row in won.values()),
             "predicted": predicted, "actual": actual, "won": won,
         }  # fmt: skip
         figure = draw(plan, chosen.neurons, won, predicted, actual)
-        figure.alt = told(numbers, f"{fresh} fresh ones per layer, a first step of {step_size:g} %, scores read at y = {gate:g}")
+        figure.alt = told(
+            numbers, f"{fresh} fresh ones per layer, a first step of {step_size:g} %, scores read at y = {gate:g}"
+        )
         return figure, numbers
 
 
@@ -75,9 +82,24 @@ def draw(plan, neurons, won, predicted, actual):
     figure, (left, middle, right) = panels((3, 4.2, 2.4), (10, 3.1), left=0.035)
     places = np.arange(1, len(won) + 1)
     for new, (name, color, hatch) in enumerate((("split", BLUE, ""), ("fresh", RED, "//"))):
-        left.bar(places + (new - 0.5) * 0.4, [row[new] for row in won.values()], 0.38, color=color, hatch=hatch, edgecolor="white", label=name)
+        left.bar(
+            places + (new - 0.5) * 0.4,
+            [row[new] for row in won.values()],
+            0.38,
+            color=color,
+            hatch=hatch,
+            edgecolor="white",
+            label=name,
+        )
     top = max(4, *(count for row in won.values() for count in row))
-    frame(left, f"the {neurons} neurons that get in", "hidden layer", (0.4, len(won) + 0.6), (0, 1.35 * top), places.tolist())
+    frame(
+        left,
+        f"the {neurons} neurons that get in",
+        "hidden layer",
+        (0.4, len(won) + 0.6),
+        (0, 1.35 * top),
+        places.tolist(),
+    )
     legend(left, loc="upper left", ncols=2)
     for kind, color, mark in (("split", BLUE, "o"), ("fresh", RED, "s")):
         some = [(i, 1000 * c.score) for i, c in enumerate(plan.candidates, 1) if c.kind == kind]
@@ -85,25 +107,39 @@ def draw(plan, neurons, won, predicted, actual):
     middle.axvspan(0.5, neurons + 0.5, color="#E5E5E5", zorder=0)
     scores = [1000 * c.score for c in plan.candidates]
     room = 0.1 * (max(scores) - min(*scores, 0)) + 1e-9
-    frame(middle, "scores, 1/1000 nat (grey: built)", "candidate, best first", (0, len(scores) + 1), (min(*scores, 0) - room, max(scores) + room))
+    frame(
+        middle,
+        "scores, 1/1000 nat (grey: built)",
+        "candidate, best first",
+        (0, len(scores) + 1),
+        (min(*scores, 0) - room, max(scores) + room),
+    )
     legend(middle, loc="upper right")
     right.bar((1, 2), (predicted, actual), 0.6, color=(BLUE, RED), hatch=("", "//"), edgecolor="white")
     right.axhline(0, color=BLACK, lw=1)
     low, high = min(predicted, actual, 0), max(predicted, actual, 0)
     room = 0.15 * (high - low) + 1e-9
-    frame(right, "change of the loss, nat", "", (0.4, 2.6), (low - room, high + room), (1, 2), names=("promised", "real"))
+    frame(
+        right, "change of the loss, nat", "", (0.4, 2.6), (low - room, high + room), (1, 2), names=("promised", "real")
+    )
     return figure
 
 
 def told(n, offered):
     """What the setting shows, in words."""
-    layers = "; ".join(f"layer {i}: {splits} splits, {fresh} fresh" for i, (splits, fresh) in enumerate(n["won"].values(), 1))
+    layers = "; ".join(
+        f"layer {i}: {splits} splits, {fresh} fresh" for i, (splits, fresh) in enumerate(n["won"].values(), 1)
+    )
     if not n["neurons"]:
         return f"A split of each neuron, {offered}: no neuron gets in, since the budget is less than one of them. Take a larger one."
     if n["predicted"] >= 0:
         kept = "no gain was promised"
     else:
-        kept = f"{abs(n['actual'] / n['predicted']):.0%} of the promise is kept" if n["actual"] <= 0 else "the promise turns into harm"
+        kept = (
+            f"{abs(n['actual'] / n['predicted']):.0%} of the promise is kept"
+            if n["actual"] <= 0
+            else "the promise turns into harm"
+        )
     return (
         f"A split of each neuron, {offered}: {n['neurons']} neurons get in ({layers}). They promise to change the loss by {n['predicted']:+.3f} nat per picture, and really "
         f"change it by {n['actual']:+.3f}: {kept}."

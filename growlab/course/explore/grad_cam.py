@@ -24,13 +24,19 @@ def looks(models=None, data=None, **start) -> Explorer:
     """
     models, data = (models, data) if given(models=models, data=data) else two_networks()
     if not isinstance(models, dict) or not models:
-        raise ValueError(f"models must be networks by name, at least one, got {type(models).__name__}: pass {{'mine': model}}")
+        raise ValueError(
+            f"models must be networks by name, at least one, got {type(models).__name__}: pass {{'mine': model}}"
+        )
     if data.test.masks is None:
-        raise ValueError("looks compares the heat with masks of the animal, and these pictures have none: pass gl.load_data('critters')")
+        raise ValueError(
+            "looks compares the heat with masks of the animal, and these pictures have none: pass gl.load_data('critters')"
+        )
     first, *others = (layers_of(model, data) for model in models.values())
     layers = {label: name for label, name in first.items() if all(label in other for other in others)}
     if not layers:
-        raise ValueError(f"there is no nn.ReLU with maps, of the same name and size in all of {', '.join(models)}: looks shows what such a layer sees")
+        raise ValueError(
+            f"there is no nn.ReLU with maps, of the same name and size in all of {', '.join(models)}: looks shows what such a layer sees"
+        )
     knobs = {
         "picture": slider("picture", range(min(30, len(data.test))), 0),
         "layer": choice("layer", layers),
@@ -38,7 +44,9 @@ def looks(models=None, data=None, **start) -> Explorer:
         "model": choice("network", {name: name for name in models}),
     }
     fine = [name for label, name in layers.items() if int(label.split("×")[1]) >= data.test.images.shape[-1] // 4]
-    return Explorer(lambda **settings: show(models, data, **settings), knobs, **{"layer": (fine or [*layers.values()])[-1], **start})
+    return Explorer(
+        lambda **settings: show(models, data, **settings), knobs, **{"layer": (fine or [*layers.values()])[-1], **start}
+    )
 
 
 @lru_cache(1)
@@ -49,7 +57,16 @@ def two_networks():
         for name, width in (("width 13", 13), ("width 4", 4)):
             torch.manual_seed(0)
             found[name] = vgg5(width)
-            train(found[name], data, 6, lr=0.02, batch_size=32, schedule="constant_then_cosine", augment=False, progress=False)
+            train(
+                found[name],
+                data,
+                6,
+                lr=0.02,
+                batch_size=32,
+                schedule="constant_then_cosine",
+                augment=False,
+                progress=False,
+            )
     return found, data
 
 
@@ -59,7 +76,11 @@ def layers_of(model, data):
     try:
         for name, module in model.named_modules():
             if isinstance(module, nn.ReLU):
-                handles.append(module.register_forward_hook(lambda _, x, out, name=name: sizes.update({name: tuple(out.shape[2:])})))
+                handles.append(
+                    module.register_forward_hook(
+                        lambda _, x, out, name=name: sizes.update({name: tuple(out.shape[2:])})
+                    )
+                )
         with evaluating(model), torch.no_grad():
             model(next(iter(data.test.batches(1)))[0])
     finally:
@@ -80,11 +101,18 @@ def show(models, data, picture, layer, method, model):
     heat = cams.maps[0] / cams.maps[0].mean().clamp_min(1e-12)
     by_part = [heat[mask].mean().item() for mask in masks]
     numbers |= {"effective_parts": 0.0} if not any(by_part) else {}
-    numbers |= {"parts_heat": sum(by_part), "object": inside.float().mean().item(), "chance": chances[label].item(), "by_part": by_part}
+    numbers |= {
+        "parts_heat": sum(by_part),
+        "object": inside.float().mean().item(),
+        "chance": chances[label].item(),
+        "by_part": by_part,
+    }
     true = [form == label for form in split.forms[picture].tolist()]
     figure = draw(split.images[picture], heat, masks, inside, by_part, true)
     says = split.classes[chances.argmax()]
-    figure.alt = told(numbers, f"Picture {picture}, {method} at layer {layer} of {model}", split.classes[label], says, sum(true))
+    figure.alt = told(
+        numbers, f"Picture {picture}, {method} at layer {layer} of {model}", split.classes[label], says, sum(true)
+    )
     return figure, numbers
 
 
@@ -100,9 +128,24 @@ def draw(image, heat, masks, inside, by_part, true):
     middle.set_axis_off()
     middle.set_title("heat, and the animal's outline", fontsize=11, weight="bold", y=1.0)
     place = range(1, len(by_part) + 1)
-    right.bar(place, by_part, 0.65, color=[BLUE if honest else RED for honest in true], hatch=["" if honest else "//" for honest in true], edgecolor="white")
+    right.bar(
+        place,
+        by_part,
+        0.65,
+        color=[BLUE if honest else RED for honest in true],
+        hatch=["" if honest else "//" for honest in true],
+        edgecolor="white",
+    )
     right.axhline(1, color=BLACK, ls="--", lw=1.5)
-    frame(right, "heat of each part, 1 = the map's mean", "", (0.4, len(by_part) + 0.6), (0, max(5, 1.1 * max(by_part))), place, names=PARTS)
+    frame(
+        right,
+        "heat of each part, 1 = the map's mean",
+        "",
+        (0.4, len(by_part) + 0.6),
+        (0, max(5, 1.1 * max(by_part))),
+        place,
+        names=PARTS,
+    )
     right.yaxis.tick_right()
     return figure
 
@@ -111,7 +154,11 @@ def told(n, where, truth, says, honest):
     """What the setting shows, in words."""
     if n["empty"]:
         return f"{where}: the map is empty, nothing speaks for {truth}. The network says {says}."
-    shared = "no part has any of it" if n["parts_heat"] == 0 else f"the parts share theirs as {n['effective_parts']:.1f} equal ones would"
+    shared = (
+        "no part has any of it"
+        if n["parts_heat"] == 0
+        else f"the parts share theirs as {n['effective_parts']:.1f} equal ones would"
+    )
     return (
         f"{where}, for the class {truth} (the network gives it {n['chance']:.0%}, and says {says}; {honest} of 5 parts show it). The animal fills "
         f"{n['object']:.0%} of the picture and holds {n['energy']:.0%} of the heat; {5 * n['parts']:.0f} of 5 parts reach half the "

@@ -29,7 +29,13 @@ from growlab.records import History
 from growlab.training import threads
 
 LIMIT = 20  # seconds for a run
-METHODS = {"never grown": "never", "random": "random", "copies": "net2net", "splitting": "splitting", "firefly": "firefly"}
+METHODS = {
+    "never grown": "never",
+    "random": "random",
+    "copies": "net2net",
+    "splitting": "splitting",
+    "firefly": "firefly",
+}
 RECORD = "growth_lab.json"
 
 
@@ -57,7 +63,11 @@ class GrowthLab(Explorer):
         super().__init__(lambda **settings: show(**settings, kept=tuple(self.kept)), knobs, **start)
         self.start_button, self.stop_button, self.save_button = (
             Button(description=name, tooltip=tip, disabled=name != "Start")
-            for name, tip in (("Start", "train with this setting"), ("Stop", "at once"), ("Save as record", "keep the last run"))
+            for name, tip in (
+                ("Start", "train with this setting"),
+                ("Stop", "at once"),
+                ("Save as record", "keep the last run"),
+            )
         )
         self.start_button.on_click(lambda _: self.start())
         self.stop_button.on_click(lambda _: self.stop())
@@ -205,27 +215,55 @@ def show(method, k, rate, seed, kept=()):
     run = run_of(method, k, rate, seed)
     penalised = run.method and run.k > 0
     recorded_runs = band(f"{method}+penalty" if penalised else method)
-    numbers = {"seeds": len(recorded_runs), "recorded_mean": recorded_runs[:, -1].mean(), "recorded_sd": recorded_runs[:, -1].std(ddof=1)}
+    numbers = {
+        "seeds": len(recorded_runs),
+        "recorded_mean": recorded_runs[:, -1].mean(),
+        "recorded_sd": recorded_runs[:, -1].std(ddof=1),
+    }
     figure, axes = panels((4.6, 2.6, 2.6), (10.4, 3.2), left=0.05)
     x = np.arange(1, recorded_runs.shape[1] + 1)
-    axes[0].fill_between(x, recorded_runs.min(0), recorded_runs.max(0), color="#D9D9D9", label=f"{len(recorded_runs)} recorded seeds")
+    axes[0].fill_between(
+        x, recorded_runs.min(0), recorded_runs.max(0), color="#D9D9D9", label=f"{len(recorded_runs)} recorded seeds"
+    )
     axes[0].plot(x, recorded_runs.mean(0), color=BLACK, ls=":", lw=2, label="their mean")
     told = []
     for (other, history), (color, style, mark) in zip(kept[::-1], ((BLUE, "-", "o"), (RED, "--", "s"))):
         accuracy = [row["val_accuracy"] for row in history.epochs]
         if accuracy:
-            axes[0].plot(x[: len(accuracy)], accuracy, color=color, ls=style, marker=mark, ms=5, lw=2, label=name_of(other))
+            axes[0].plot(
+                x[: len(accuracy)], accuracy, color=color, ls=style, marker=mark, ms=5, lw=2, label=name_of(other)
+            )
             numbers.setdefault("runs", []).append(accuracy[-1])
-            told.append(f"{name_of(other)}: {accuracy[-1]:.0%} after epoch {len(accuracy)}, {history.epochs[-1]['parameters']:,} parameters")
-    frame(axes[0], "validation accuracy", "epoch", (0.5, len(x) + 0.5), (0, 1), range(2, len(x) + 1, 2), (0, 0.25, 0.5, 0.75, 1))
+            told.append(
+                f"{name_of(other)}: {accuracy[-1]:.0%} after epoch {len(accuracy)}, {history.epochs[-1]['parameters']:,} parameters"
+            )
+    frame(
+        axes[0],
+        "validation accuracy",
+        "epoch",
+        (0.5, len(x) + 0.5),
+        (0, 1),
+        range(2, len(x) + 1, 2),
+        (0, 0.25, 0.5, 0.75, 1),
+    )
     legend(axes[0], loc="upper left")
-    highest = max([20, *(row["widths"][unit] for _, history in kept for row in history.epochs for unit in row["widths"])])
+    highest = max(
+        [20, *(row["widths"][unit] for _, history in kept for row in history.epochs for unit in row["widths"])]
+    )
     for cell, place in zip(axes[1:], (1, 2)):
         other, history = kept[-place] if len(kept) >= place else (None, None)
         for i, unit in enumerate(history.epochs[0]["widths"] if history and history.epochs else ()):
             widths = [row["widths"][unit] for row in history.epochs]
             color, style, _ = LINES[i % len(LINES)]
-            cell.step(range(len(widths) + 1), [widths[0], *widths], where="pre", color=color, ls=style, lw=2, label=f"layer {i + 1}")
+            cell.step(
+                range(len(widths) + 1),
+                [widths[0], *widths],
+                where="pre",
+                color=color,
+                ls=style,
+                lw=2,
+                label=f"layer {i + 1}",
+            )
         title = "neurons: no run yet" if other is None else f"neurons: {name_of(other)}"
         frame(cell, title, "epoch", (0, len(x)), (0, 1.1 * highest), range(0, len(x) + 1, 4))
         if history and history.epochs:
@@ -233,6 +271,7 @@ def show(method, k, rate, seed, kept=()):
     figure.alt = (
         f"Grey: the validation accuracy of {len(recorded_runs)} recorded seeds of “{method}”{f' with K = {K[method]}' if penalised else ''} on critters, "
         f"from the worst to the best{' of them, at a growth rate of 35 %' if run.method else ''}; in the end {numbers['recorded_mean']:.0%} on average, with a standard deviation of {100 * numbers['recorded_sd']:.1f} points. "
-        + ("; ".join(told) if told else "No run yet") + f". Start trains {name_of(run)}."
+        + ("; ".join(told) if told else "No run yet")
+        + f". Start trains {name_of(run)}."
     )
     return figure, numbers

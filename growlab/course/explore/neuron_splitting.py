@@ -53,9 +53,13 @@ def first_layer(model) -> int:
     linear = [place for place, layer in enumerate(layers) if isinstance(layer, nn.Linear)]
     other = [layer for layer in layers if not isinstance(layer, nn.Linear)]
     if len(linear) < 2 or any(map(parameter_count, other)):
-        raise ValueError(f"split is for an mlp with a hidden layer, linear layers with activations in an nn.Sequential, got {type(model).__name__}: see gl.mlp")
+        raise ValueError(
+            f"split is for an mlp with a hidden layer, linear layers with activations in an nn.Sequential, got {type(model).__name__}: see gl.mlp"
+        )
     if (after := type(layers[linear[0] + 1]).__name__.lower()) not in SMOOTH | KINKS.keys():
-        raise ValueError(f"no activation that splitting knows follows the first linear layer, but {after}: take nn.Tanh, say")
+        raise ValueError(
+            f"no activation that splitting knows follows the first linear layer, but {after}: take nn.Tanh, say"
+        )
     return linear[0]
 
 
@@ -68,8 +72,8 @@ class Look:
         images, self.unit = images.double(), units(self.model)[0]
         self.activation, self.rest = self.model[place + 1], self.model[place + 2 :]
         with torch.no_grad():
-            self.inputs = self.model[:place](images)                        # (N, D)
-            self.z = self.model[place](self.inputs)                         # (N, n)
+            self.inputs = self.model[:place](images)  # (N, D)
+            self.z = self.model[place](self.inputs)  # (N, n)
         self.images = images
         self.matrices = splitting_matrices(self.model, [(images, self.labels)])[self.unit.name]  # (n, D, D)
         self.curvatures, self.vectors = (part[..., [0, -1]] for part in torch.linalg.eigh(self.matrices))
@@ -87,14 +91,18 @@ class Look:
             "curvature": curvature, "loss_before": start, "predicted": epsilon**2 / 2 * curvature, "actual": now - start,
             "gap_before": gaps[0], "gap_after": gaps[-1], "gap_foretold": foretold[-1],
         }  # fmt: skip
-        figure = self.draw(neuron, epsilon * v, sizes, actual, start + sizes**2 / 2 * curvature, epsilon, now, gaps, foretold)
+        figure = self.draw(
+            neuron, epsilon * v, sizes, actual, start + sizes**2 / 2 * curvature, epsilon, now, gaps, foretold
+        )
         figure.alt = told(numbers, neuron, epsilon, direction)
         return figure, numbers
 
     def direction(self, neuron, kind):
         """(D,), of length one."""
         if kind == "random":
-            drawn = torch.randn(self.inputs.shape[1], generator=random_stream(neuron, "explore"), dtype=self.inputs.dtype)
+            drawn = torch.randn(
+                self.inputs.shape[1], generator=random_stream(neuron, "explore"), dtype=self.inputs.dtype
+            )
             return F.normalize(drawn, dim=0)
         return self.vectors[neuron, :, 0 if kind == "best" else 1].to(self.inputs)
 
@@ -113,7 +121,14 @@ class Look:
         """The gap between the twins over steps of gradient descent on the whole batch."""
         model = copy.deepcopy(self.model)
         edit = next(edit for edit in self.unit.edits if edit.tensor == f"{self.unit.name}.weight")
-        apply(model, GrowthPlan("explore", {u.name: u.neurons for u in units(model)}, (Candidate(self.unit.name, neuron, values={edit: delta}),)))
+        apply(
+            model,
+            GrowthPlan(
+                "explore",
+                {u.name: u.neurons for u in units(model)},
+                (Candidate(self.unit.name, neuron, values={edit: delta}),),
+            ),
+        )
         weight, gaps = model.get_submodule(self.unit.name).weight, []
         for step in range(STEPS + 1):
             gaps.append((weight[neuron] - weight[-1]).norm().item())
@@ -130,13 +145,28 @@ class Look:
         left.plot(sizes.numpy(), predicted.numpy(), color=RED, ls="--", lw=2, label="foretold")
         left.plot([-epsilon, epsilon], [now, now], "o", color=BLUE, ms=8)
         room = max(max(actual) - min(actual), 0.02 * actual[12])
-        frame(left, "loss after the split", "ε along the direction", (sizes[0].item(), sizes[-1].item()), (min(actual) - 0.5 * room, max(actual) + 0.8 * room))
+        frame(
+            left,
+            "loss after the split",
+            "ε along the direction",
+            (sizes[0].item(), sizes[-1].item()),
+            (min(actual) - 0.5 * room, max(actual) + 0.8 * room),
+        )
         legend(left, loc="upper center", ncols=2)
         z = self.z[:, neuron]
-        middle.plot(z.numpy(), self.twins_say(neuron, delta).numpy(), ".", color=GREEN, ms=4, label="twins, a picture each")
+        middle.plot(
+            z.numpy(), self.twins_say(neuron, delta).numpy(), ".", color=GREEN, ms=4, label="twins, a picture each"
+        )
         line = torch.linspace(z.min(), z.max(), 50, dtype=z.dtype)
         middle.plot(line.numpy(), self.activation(line).numpy(), color=BLACK, lw=1.8, label="before")
-        frame(middle, f"what neuron {neuron} says", "pre-activation z", (z.min().item(), z.max().item()), (-1.15, 1.75), yticks=(-1, 0, 1))
+        frame(
+            middle,
+            f"what neuron {neuron} says",
+            "pre-activation z",
+            (z.min().item(), z.max().item()),
+            (-1.15, 1.75),
+            yticks=(-1, 0, 1),
+        )
         legend(middle, loc="upper left")
         right.plot(gaps, color=BLUE, lw=2.2, label="trained on")
         right.plot(foretold, color=RED, ls="--", lw=2, label="foretold")
@@ -149,7 +179,11 @@ class Look:
 def told(n, neuron, epsilon, direction):
     """What the setting shows, in words."""
     change = n["actual"] / n["loss_before"]
-    kept = f"{n['actual'] / n['predicted']:.0%} of what the parabola foretells" if n["predicted"] * n["actual"] > 0 else "the parabola foretells the opposite"
+    kept = (
+        f"{n['actual'] / n['predicted']:.0%} of what the parabola foretells"
+        if n["predicted"] * n["actual"] > 0
+        else "the parabola foretells the opposite"
+    )
     return (
         f"Neuron {neuron}, twins parted by ±{epsilon:g} along its {direction} direction (curvature {n['curvature']:+.3f}): the loss changes by "
         f"{change:+.1%} ({kept}). In {STEPS} steps of training the gap goes from {n['gap_before']:.2f} to {n['gap_after']:.2f}; "

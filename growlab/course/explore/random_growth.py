@@ -44,7 +44,9 @@ def rate(**start) -> Explorer:
 
 def show(rate, events, when, method, budget, network):
     """The pure function behind ``rate``."""
-    stages = simulate(rate / 100, events, when, method, budget, network)  # [(epoch of growth, widths, parameters, multiply-adds)]
+    stages = simulate(
+        rate / 100, events, when, method, budget, network
+    )  # [(epoch of growth, widths, parameters, multiply-adds)]
     epochs = EPOCHS[network]
     starts = [epoch for epoch, *_ in stages]
     lengths = np.diff([*starts, epochs])
@@ -64,7 +66,9 @@ def show(rate, events, when, method, budget, network):
 def simulate(rate, events, when, method, budget, network):
     """Stages of a run between two growths: (after which epoch, widths, parameters, multiply-adds of a picture)."""
     if network == "vgg16" and method in ("splitting", "firefly"):
-        raise ValueError(f"{method} chooses layers by what a trained network tells it, and that is recorded for vgg5 only: take network = vgg5")
+        raise ValueError(
+            f"{method} chooses layers by what a trained network tells it, and that is recorded for vgg5 only: take network = vgg5"
+        )
     epochs = EPOCHS[network]
     end = epochs if when == "whole run" else 0.4 * epochs
     last = events + 1 if when == "whole run" else max(events, 1)
@@ -105,7 +109,11 @@ def offered(widths, method, event):
     """Candidates, best first: a neuron each, drawn over the network; or as many of each layer as the record has of it."""
     if method in ("splitting", "firefly"):
         shares = recorded_shares(method)[min(event, len(recorded_shares(method)) - 1)]
-        return [Candidate(unit, score=-(i + 0.5) / max(share, 1e-3)) for unit, share in zip(widths, shares) for i in range(sum(widths.values()))]
+        return [
+            Candidate(unit, score=-(i + 0.5) / max(share, 1e-3))
+            for unit, share in zip(widths, shares)
+            for i in range(sum(widths.values()))
+        ]
     luck = torch.rand(sum(widths.values()), generator=random_stream(event, "explore")).tolist()
     owners = [unit for unit, width in widths.items() for _ in range(width)]
     return [Candidate(unit, score=score) for unit, score in zip(owners, luck)]
@@ -141,9 +149,15 @@ def draw(stages, epochs, network):
     if network == "vgg16":
         low, high = min(low, PAPER[0]), max(high, PAPER[1])
         path = [PAPER[0] * (PAPER[1] / PAPER[0]) ** (i / 4) for i in range(5)]
-        left.step([0, 50, 100, 150, 200, 250], [*path, path[-1]], where="post", color=RED, ls="--", lw=2, label="the paper")
+        left.step(
+            [0, 50, 100, 150, 200, 250], [*path, path[-1]], where="post", color=RED, ls="--", lw=2, label="the paper"
+        )
         legend(left, loc="upper left")
-    marks = [mark for mark in (300, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 1e9) if low / 2 <= mark <= 4 * high]
+    marks = [
+        mark
+        for mark in (300, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 1e9)
+        if low / 2 <= mark <= 4 * high
+    ]
     left.set_yscale("log")
     left.minorticks_off()
     frame(left, "parameters", "epoch", (0, epochs), (low / 1.5, high * 3), yticks=marks)

@@ -29,7 +29,9 @@ class Explorer(VBox):
                 raise ValueError(f"{name} cannot start at {value!r}: choose from {', '.join(map(str, allowed))}")
             knobs[name].value = value
         self._start, self._shown, self._still = self.settings, None, False
-        self.reset = Button(description="Reset", tooltip="all knobs as they were at the start", layout=Layout(margin="2px 2px 2px 14px"))
+        self.reset = Button(
+            description="Reset", tooltip="all knobs as they were at the start", layout=Layout(margin="2px 2px 2px 14px")
+        )
         self.reset.on_click(lambda _: self._reset())
         self.reset.add_class("growlab-reset")
         self.caption, self.picture = HTML(), Image(layout=Layout(max_width="100%", min_width="560px"))
@@ -68,7 +70,9 @@ class Explorer(VBox):
             self.say(f"This setting cannot be shown: {words}. The picture is that of the setting before.", "#C0392B")
 
     def say(self, words, colour="inherit"):
-        self.caption.value = f'<div role="status" aria-live="polite" style="line-height:1.4;color:{colour}">{html.escape(words)}</div>'
+        self.caption.value = (
+            f'<div role="status" aria-live="polite" style="line-height:1.4;color:{colour}">{html.escape(words)}</div>'
+        )
 
     def _result(self):
         if isinstance(self._shown, Exception):
@@ -87,7 +91,9 @@ def given(**what) -> bool:
     """Whether the reader gave what an explorer works with; a ``ValueError`` if only a part of it."""
     missing = [name for name, value in what.items() if value is None]
     if missing and len(missing) < len(what):
-        raise ValueError(f"{' and '.join(missing)} missing: pass {', '.join(what)} together, or none of them for a small example")
+        raise ValueError(
+            f"{' and '.join(missing)} missing: pass {', '.join(what)} together, or none of them for a small example"
+        )
     return not missing
 
 
@@ -132,7 +138,9 @@ def frame(axes, title, x, across, up, xticks=None, yticks=None, names=None):
     axes.set_xlabel(x, fontsize=11)
     for axis, (low, high), ticks in ((axes.xaxis, across, xticks), (axes.yaxis, up, yticks)):
         if ticks is None:
-            ticks = [tick for tick in MaxNLocator(3, integer=high - low >= 4).tick_values(low, high) if low <= tick <= high]
+            ticks = [
+                tick for tick in MaxNLocator(3, integer=high - low >= 4).tick_values(low, high) if low <= tick <= high
+            ]
         axis.set_ticks(ticks, names if axis is axes.xaxis else None)
     axes.set(xlim=across, ylim=up)
 

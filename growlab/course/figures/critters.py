@@ -48,15 +48,26 @@ def anatomy(split, index, parts):
     image, truth, shows = split.images[index], split.classes[split.labels[index]], says(split, index, parts)
     figure, axes = panels(1, 3, size=(10, 3.7))
     alone = np.where(split.objects[index], image, 255 - (255 - image) // 5)  # the background faded
-    for cell, pixels, title in zip(axes, (image, alone, image), (f"a critter, {truth}", "its object mask", "its part masks")):
+    for cell, pixels, title in zip(
+        axes, (image, alone, image), (f"a critter, {truth}", "its object mask", "its part masks")
+    ):
         show_picture(cell, pixels, title)
     outline(axes[1], split.objects[index], BLACK)
     for (part, form), mask in zip(shows.items(), split.masks[index]):
         color, style = (BLUE, "-") if form == truth else (RED, "--")
         y, x = np.argwhere(np.asarray(mask)).mean(0)
         outline(axes[2], mask, color, style)
-        axes[2].text(x, y, f"{part}\n{form}", ha="center", va="center", fontsize=10, weight="bold", color=color,
-                     bbox={"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 1})
+        axes[2].text(
+            x,
+            y,
+            f"{part}\n{form}",
+            ha="center",
+            va="center",
+            fontsize=10,
+            weight="bold",
+            color=color,
+            bbox={"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 1},
+        )
     told = ", ".join(f"the {part} shows {form}" for part, form in shows.items())
     figure.alt = f"A critter of class {truth}: the picture, the animal cut out, and the outlines of its parts. {told[0].upper()}{told[1:]}."
     return figure
@@ -79,8 +90,10 @@ def votes(drawn, classes, best):
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(False)
     true = (drawn.forms[:8] == drawn.labels[:8, None]).mean()
-    figure.alt = (f"Eight critters; {true:.0%} of their parts show their own class, outlined solid, the others dashed. "
-                  f"Best possible accuracy from 0 to {len(best) - 1} parts: {', '.join(f'{value:.0%}' for value in best)}.")
+    figure.alt = (
+        f"Eight critters; {true:.0%} of their parts show their own class, outlined solid, the others dashed. "
+        f"Best possible accuracy from 0 to {len(best) - 1} parts: {', '.join(f'{value:.0%}' for value in best)}."
+    )
     return figure
 
 
@@ -90,8 +103,12 @@ def heats(images, titles, maps, masks=None, most=5, alt=""):
 
     With ``masks`` (N, parts, H, W) the parts are outlined. 1 is as much heat as a map would have that is the same everywhere.
     """
-    figure, axes = panels(1 + len(maps), len(images), (1.3 * len(images) + 1, 1.35 * (1 + len(maps)) + 0.3), alt, squeeze=False)
-    steps = colormaps["magma"].resampled(20)  # each a quarter: easier to compare than a continuous scale, and a smaller file
+    figure, axes = panels(
+        1 + len(maps), len(images), (1.3 * len(images) + 1, 1.35 * (1 + len(maps)) + 0.3), alt, squeeze=False
+    )
+    steps = colormaps["magma"].resampled(
+        20
+    )  # each a quarter: easier to compare than a continuous scale, and a smaller file
     for cell, image, title in zip(axes[0], images, titles):
         show_picture(cell, image, title)
     for (name, heat), row in zip(maps.items(), axes[1:]):

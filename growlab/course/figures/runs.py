@@ -25,13 +25,27 @@ def growth(histories, metric="val_accuracy"):
             cell.step([0, *table["epoch"]], [sizes[0], *sizes], where="pre", color=color, ls=style, label=name)
         widths = list(table["widths"].iloc[-1].values())
         if len(widths) <= 6:  # more would run across the curves
-            axes[2].annotate(f"layers of {', '.join(map(str, widths))}", (len(table), count[-1]), xytext=(0, -5), textcoords="offset points",
-                             ha="right", va="top", color=color)
+            axes[2].annotate(
+                f"layers of {', '.join(map(str, widths))}",
+                (len(table), count[-1]),
+                xytext=(0, -5),
+                textcoords="offset points",
+                ha="right",
+                va="top",
+                color=color,
+            )
         for event in history.growths:
             for cell in axes:
                 cell.axvline(event["epoch"], color=color, ls=":", lw=1.5, zorder=0)
-            axes[0].annotate(f"+{event['neurons']} neurons", (event["epoch"], 1), xycoords=("data", "axes fraction"),
-                             xytext=(4, -4), textcoords="offset points", va="top", color=color)
+            axes[0].annotate(
+                f"+{event['neurons']} neurons",
+                (event["epoch"], 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(4, -4),
+                textcoords="offset points",
+                va="top",
+                color=color,
+            )
         ends.append(f"{name}: {table[metric].iloc[-1]:.0%} with {table['parameters'].iloc[-1]:,} parameters")
     axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.1)
     axes[0].set(ylabel="validation accuracy", ylim=(0, 1))
@@ -54,7 +68,13 @@ def compare(results):
     for row, (values, (color, _, marker)) in enumerate(zip(results.values(), cycle(LINES))):
         axes.plot(values, [row] * len(values), marker, color=color, ms=9, alpha=0.8)
         axes.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=color)
-    axes.set(yticks=range(len(results)), yticklabels=results, ylim=(len(results) - 0.5, -0.5), xlim=(0, 1), xlabel="test accuracy")
+    axes.set(
+        yticks=range(len(results)),
+        yticklabels=results,
+        ylim=(len(results) - 0.5, -0.5),
+        xlim=(0, 1),
+        xlabel="test accuracy",
+    )
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     listed = (f"{name} {', '.join(f'{value:.1%}' for value in values)}" for name, values in results.items())
     figure.alt = f"Test accuracy, a marker for each seed and a line at the mean: {'; '.join(listed)}."
@@ -72,7 +92,9 @@ def curves(series, x, y, title="", alt="", size=(9, 4), **scales):
         up = np.atleast_2d(np.asarray(up, float))
         for seed in up if len(up) > 1 else ():
             axes.plot(across, seed, color=color, ls=style, lw=0.8, alpha=0.6)
-        axes.plot(across, up.mean(0), color=color, ls=style, marker=marker if up.shape[1] <= 25 else "", ms=5, label=name)
+        axes.plot(
+            across, up.mean(0), color=color, ls=style, marker=marker if up.shape[1] <= 25 else "", ms=5, label=name
+        )
     axes.set(xlabel=x, ylabel=y, title=title, **scales)
     axes.legend()
     return figure
@@ -90,8 +112,14 @@ def differences(found, label, size=(9, 4), marks=None):
         axes.plot(np.mean(values), row - 0.18, "d", color=color, ms=9, mec="white")
     axes.set(yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.5), xlabel=label)
     axes.grid(False, axis="y")
-    listed = "; ".join(f"{name} {np.mean(values):+.2f}, from {low:+.2f} to {high:+.2f}" for name, (values, low, high) in found.items())
-    figure.alt = f"{label}: a marker for each seed, and above them their mean with its 95 % interval. {listed}.".replace(" -", " −")
+    listed = "; ".join(
+        f"{name} {np.mean(values):+.2f}, from {low:+.2f} to {high:+.2f}" for name, (values, low, high) in found.items()
+    )
+    figure.alt = (
+        f"{label}: a marker for each seed, and above them their mean with its 95 % interval. {listed}.".replace(
+            " -", " −"
+        )
+    )
     return figure
 
 
@@ -110,6 +138,8 @@ def scatter(across, y, size=(10, 4.2)):
         cell.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes[0, 0].set_ylabel(y)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    means = "; ".join(f"{name} {np.mean(ys):.1f} at {np.mean(xs):,.0f}" for name, (xs, ys) in next(iter(across.values())).items())
+    means = "; ".join(
+        f"{name} {np.mean(ys):.1f} at {np.mean(xs):,.0f}" for name, (xs, ys) in next(iter(across.values())).items()
+    )
     figure.alt = f"{y} against {' and against '.join(across)}, a marker for each run and a large one at the means. By {next(iter(across))}: {means}."
     return figure

@@ -57,7 +57,9 @@ def cosine_maps(maps, band=None):
     figure.colorbar(image, ax=axes[0, -1], label="cosine")
     means = ", ".join(f"{title}: {cell.get_title()}" for title, cell in zip(maps, axes[1]))
     shaded = f" Shaded: one deviation by chance, ±{band:.2f}." if band else ""
-    figure.alt = f"Cosine maps, and below each the distribution of its pairs with a dashed line at the mean. {means}.{shaded}"
+    figure.alt = (
+        f"Cosine maps, and below each the distribution of its pairs with a dashed line at the mean. {means}.{shaded}"
+    )
     return figure
 
 
@@ -66,7 +68,11 @@ def workflow(weight, maps, parents):
     """A growth as the paper draws it (its Fig. 2 and 3): the weight (n, D) of a layer that has grown, one new row at its
     end for each of ``parents`` (None: fresh), and its cosine maps (before, after) the K steps."""
     figure, axes = panels(1, 5, size=(10, 3.5), width_ratios=(3, 4, 4, 4, 4))
-    old, rows, copied = len(weight) - len(parents), 2 * np.arange(len(parents)) + 0.5, {"arrowstyle": "->", "color": RED, "ls": "--", "lw": 1.5}
+    old, rows, copied = (
+        len(weight) - len(parents),
+        2 * np.arange(len(parents)) + 0.5,
+        {"arrowstyle": "->", "color": RED, "ls": "--", "lw": 1.5},
+    )
     axes[0].plot([0] * old, range(old), "o", color=BLUE, ms=10)
     axes[0].plot([1] * len(rows), rows, "s", color=RED, ms=10)
     for row, parent in ((row, parent) for row, parent in zip(rows, parents) if parent is not None):
@@ -76,16 +82,23 @@ def workflow(weight, maps, parents):
     axes[2].imshow(np.asarray(maps[0]), cmap="RdBu", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
     for cell, values in zip(axes[3:], maps):
         draw_cosines(cell, values)
-    titles = ("1 copy, or add\nat random", "2 weights:\na row per neuron", "3 cosines\nof all pairs",
-              "4 the same, as\na distribution", "5 after K steps:\nmean near zero")
+    titles = (
+        "1 copy, or add\nat random",
+        "2 weights:\na row per neuron",
+        "3 cosines\nof all pairs",
+        "4 the same, as\na distribution",
+        "5 after K steps:\nmean near zero",
+    )
     labels, ticks = ("old ●      ■ new", "D weights", "n × n", "cosine", "cosine"), ([], [], [], [0, 1], [0, 1])
     for cell, title, label, marks in zip(axes, titles, labels, ticks):
         cell.set(xticks=marks, yticks=[], title=title, xlabel=label, frame_on=False)
         cell.grid(False)
     axes[0].set(xlim=(-0.5, 1.5), ylim=(old, -1))
     figure.supxlabel("steps 2 to 5, K times; then train on, until the next growth", fontsize=12)
-    figure.alt = (f"Five steps from left to right: {old} old neurons and {len(parents)} new ones, some of them copies; their weights; the map of "
-                  "their cosines; its distribution; and the distribution after K steps, with the mean moved to zero.")
+    figure.alt = (
+        f"Five steps from left to right: {old} old neurons and {len(parents)} new ones, some of them copies; their weights; the map of "
+        "their cosines; its distribution; and the distribution after K steps, with the mean moved to zero."
+    )
     return figure
 
 
@@ -100,11 +113,15 @@ def distributions(moments, band, edges):
             for seed in shares:
                 cell.stairs(seed, edges, color=color, ls=style, lw=0.6, alpha=0.5)
             cell.stairs(shares.mean(0), edges, color=color, ls=style, lw=2.2, label=name)
-        lowest = min(edges[np.flatnonzero(np.sum(counts, 0))[0]] for arms in moments.values() for counts in arms.values())
+        lowest = min(
+            edges[np.flatnonzero(np.sum(counts, 0))[0]] for arms in moments.values() for counts in arms.values()
+        )
         cell.set(title=title, xlabel="cosine of a pair", xlim=(min(-0.6, lowest), 1), xticks=(-0.5, 0, 0.5, 1))
         cell.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes[0, 0].set_ylabel("share of all pairs")
     axes[0, -1].legend(loc="upper right", fontsize=11)
-    figure.alt = (f"Distributions of the cosines of all pairs ({'; '.join(moments)}) for {', '.join(arms)}: thin lines for each seed, "
-                  f"thick ones for their mean. Shaded: ±{band:.2f}, one deviation by chance.")
+    figure.alt = (
+        f"Distributions of the cosines of all pairs ({'; '.join(moments)}) for {', '.join(arms)}: thin lines for each seed, "
+        f"thick ones for their mean. Shaded: ±{band:.2f}, one deviation by chance."
+    )
     return figure

@@ -11,7 +11,13 @@ from matplotlib import rc_context
 from PIL import Image
 
 BLUE, RED, BLACK, GREEN, PINK = "#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7"
-LINES = ((BLUE, "-", "o"), (RED, "--", "s"), (BLACK, ":", "^"), (GREEN, "-.", "D"), (PINK, (0, (5, 1, 1, 1, 1, 1)), "v"))
+LINES = (
+    (BLUE, "-", "o"),
+    (RED, "--", "s"),
+    (BLACK, ":", "^"),
+    (GREEN, "-.", "D"),
+    (PINK, (0, (5, 1, 1, 1, 1, 1)), "v"),
+)
 STYLE = {
     "font.size": 12, "axes.titlesize": 12, "axes.titleweight": "bold", "axes.labelsize": 12, "lines.linewidth": 2.2,
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#DDDDDD", "axes.axisbelow": True,
@@ -64,5 +70,8 @@ def outline(axes, mask, color, style="-", width=2.5, fine=8):
     tall, wide = mask.shape
     pixels = np.kron(np.asarray(mask, float), np.ones((fine, fine)))  # so fine that the line keeps to the pixels' edges
     box = (-0.5, wide - 0.5, -0.5, tall - 0.5)
-    for shade, line, points in (("white", "-", 1.8 * width), (color, style, width)):  # white below, to be seen on every colour
+    for shade, line, points in (
+        ("white", "-", 1.8 * width),
+        (color, style, width),
+    ):  # white below, to be seen on every colour
         axes.contour(pixels, levels=[0.5], colors=[shade], linestyles=[line], linewidths=points, extent=box)
