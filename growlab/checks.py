@@ -1,18 +1,45 @@
-"""One voice for wrong values: "… must be …, got …", and what to do. NumPy's numbers are as good as Python's."""
+"""One voice for wrong values: "… must be …, got …: what to do". NumPy's numbers are as good as Python's.
 
-from numbers import Integral
+Each check returns the value as Python has it, so ``lr = number("lr", lr, "(0, inf)", "0.1 is usual")``. No number is True,
+False or NaN.
+"""
+
+from difflib import get_close_matches
+from numbers import Integral, Real
 
 import numpy as np
 
 
-def whole(name, value, least, hint):
+def whole(name: str, value, least: int, hint: str) -> int:
+    """A whole number of at least ``least``."""
     if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}: {hint}")
+    return int(value)
 
 
-def check_name(what: str, name, known) -> None:
-    if name not in known:
-        raise ValueError(f"unknown {what} {name!r}: choose from {', '.join(known)}")
+def number(name: str, value, interval: str, hint: str) -> int | float:
+    """A number within an interval, written as in mathematics: ``"(0, 1]"`` is 0 < value ≤ 1, ``"[0, inf)"`` is finite."""
+    low, high = map(float, interval[1:-1].split(","))
+    if isinstance(value, Real) and not isinstance(value, bool):
+        if (low < value or value == low and interval[0] == "[") and (value < high or value == high and interval[-1] == "]"):
+            return plain(value)
+    raise ValueError(f"{name} must be a number in {interval}, got {value!r}: {hint}")
+
+
+def one_of(name: str, value, known):
+    """One of the ``known`` values."""
+    if value in [*known]:
+        return value
+    near = get_close_matches(str(value), [str(other) for other in known], 1)
+    hint = f"did you mean {near[0]!r}?" if near else "choose one of these"
+    raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}: {hint}")
+
+
+def flag(name: str, value, hint: str) -> bool:
+    """True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False, got {value!r}: {hint}")
+    return bool(value)
 
 
 def plain(value):

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from growlab.checks import check_name
+from growlab.checks import one_of
 from growlab.models import evaluating
 from growlab.penalties import CHANGES, PENALTIES, change_and_gradient, penalty_and_gradient
 from growlab.plans import GrowthPlan
@@ -89,7 +89,7 @@ def decorrelate(
     if pairs.keys() - {unit.name for unit in found}:  # those of a residual stream may be there: nothing is done to them
         known = [unit.name for unit in units(model, coupled=True)]
         for name in pairs:
-            check_name("unit in twins", name, known)
+            one_of("unit in twins", name, known)
     layers = [MovingLayer.of(unit, pairs.get(unit.name), penalty, seed) for unit in found]
     layers = [layer for layer in layers if layer.parameter.requires_grad]
     task = _Task(model, layers, target) if batches is not None else None
@@ -162,7 +162,7 @@ def check_options(k, options: dict) -> None:
     known = signature(decorrelate).parameters
     usable = [name for name in known if name not in ("model", "k", "batches", "twins", "seed", "per_layer")]
     for name in options:
-        check_name("option of decorrelate", name, usable)
+        one_of("option of decorrelate", name, usable)
     if isinstance(options.get("target"), nn.Module):
         raise ValueError('target must be "labels" or "outputs" (of the network before growth) here, got a model')
     values = {name: options.get(name, known[name].default) for name in signature(_check).parameters if name != "k"}
@@ -306,9 +306,9 @@ def _commit(model, layers, batches):
 def _check(k, penalty, weight_change, penalty_strength, change_strength, previous, lr, movement, target):
     if isinstance(k, bool) or not isinstance(k, int) or k < 0:
         raise ValueError(f"k must be a whole number of steps, 0 or more, got {k!r}: the paper tried 1 … 30")
-    check_name("penalty", penalty, [*PENALTIES, "random"])
-    check_name("weight_change", weight_change, CHANGES)
-    check_name("previous", previous, PREVIOUS)
+    one_of("penalty", penalty, [*PENALTIES, "random"])
+    one_of("weight_change", weight_change, CHANGES)
+    one_of("previous", previous, PREVIOUS)
     for name, value in {"penalty_strength": penalty_strength, "change_strength": change_strength}.items():
         if not 0 <= value < math.inf:  # False for NaN
             raise ValueError(f"{name} must be 0 or a positive number, got {value}: 1 is usual")
@@ -318,4 +318,4 @@ def _check(k, penalty, weight_change, penalty_strength, change_strength, previou
         if value is not None and not 0 <= value < math.inf:
             raise ValueError(f"{name} must be 0 or a positive number, got {value}")
     if not isinstance(target, nn.Module) and target is not None:
-        check_name("target", target, TARGETS)
+        one_of("target", target, TARGETS)

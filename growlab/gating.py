@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from growlab.checks import check_name
+from growlab.checks import one_of
 from growlab.models import evaluating
 from growlab.seeds import random_stream
 from growlab.structure.graph import named_tensors
@@ -68,7 +68,7 @@ def check_gate(max_cosine=0.9, on="weights", soft=False) -> None:
         raise ValueError(
             f"max_cosine must be in [0, 1], got {max_cosine!r}: 0.9 keeps out what is within 26° of another"
         )
-    check_name("on", on, ON)
+    one_of("on", on, ON)
     if not isinstance(soft, bool):
         raise ValueError(f"soft must be True or False, got {soft!r}")
 

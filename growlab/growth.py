@@ -11,7 +11,7 @@ from itertools import islice
 import torch
 
 from growlab import models
-from growlab.checks import check_name, plain, whole
+from growlab.checks import one_of, plain, whole
 from growlab.decorrelation import check_options, decorrelate
 from growlab.gating import check_gate
 from growlab.plans import METHODS, GrowthPlan, apply, check_rate, propose
@@ -58,7 +58,7 @@ class Growth:
         for name, value in vars(self).items():
             object.__setattr__(self, name, plain(value))
         check_rate(self.rate)
-        check_name("budget", self.budget, BUDGETS)
+        one_of("budget", self.budget, BUDGETS)
         if not callable(self.method) and self.method not in METHODS:
             raise ValueError(
                 f"unknown method {self.method!r}: choose from {', '.join(METHODS)}, or pass your own function"
@@ -69,10 +69,10 @@ class Growth:
         if self.every is not None:
             whole("every", self.every, 1, "it grows after so many epochs, and after twice as many, …")
         check_options(self.k, self.decorrelate)
-        check_name("when", self.when, WHEN)
+        one_of("when", self.when, WHEN)
         if self.gate is not None:
             for name in self.gate_options:
-                check_name("option of gate", name, ("max_cosine", "on", "soft"))
+                one_of("option of gate", name, ("max_cosine", "on", "soft"))
             check_gate(**self.gate_options)
         if isinstance(self.until, bool) or (
             self.until is not None

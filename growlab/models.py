@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from growlab import models
-from growlab.checks import check_name, whole
+from growlab.checks import one_of, whole
 
 VGG16_BLOCKS = (2, 2, 3, 3, 3)  # convolutions per block; a max-pooling ends each block
 MOBILENET_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)  # of the 13 depthwise convolutions, for 32x32 pictures
@@ -130,7 +130,7 @@ def recipe(model: nn.Module) -> dict | None:
 
 def build(name: str, **made) -> nn.Sequential:
     """One of the networks above by name."""
-    check_name("model", name, BUILDERS)
+    one_of("model", name, BUILDERS)
     return BUILDERS[name](**made)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from growlab.checks import check_name
+from growlab.checks import one_of
 from growlab.similarity import unit_rows
 
 RIDGE = 1e-3  # δ of log det(S + δI): keeps it finite, and twins in reach, when a layer is rank deficient
@@ -97,7 +97,7 @@ def similarity_penalty(weight: Tensor, kind: str = "absolute") -> Tensor:
     other under any of them (angle 0 is stationary for every function of the cosine). The gradients are written by
     hand. Raises ``ValueError`` for an unknown kind. Notebook 04.
     """
-    check_name("penalty", kind, PENALTIES)
+    one_of("penalty", kind, PENALTIES)
     with torch.no_grad():
         value, gradient = penalty_and_gradient(weight, PENALTIES[kind])
     return _ByHand.apply(weight, value, gradient.view(weight.shape).to(weight.dtype))
@@ -141,7 +141,7 @@ def weight_change(weight: Tensor, previous: Tensor, kind: str = "sum") -> Tensor
     ‖previous‖², hence without units. At ``weight == previous`` value *and* gradient are zero: with a single step
     (K = 1) this term does nothing. Raises ``ValueError`` for an unknown kind or different shapes. Notebook 04.
     """
-    check_name("weight_change", kind, CHANGES)
+    one_of("weight_change", kind, CHANGES)
     if weight.shape != previous.shape:
         raise ValueError(
             f"weight_change compares weights of one shape, got {tuple(weight.shape)} and {tuple(previous.shape)}"

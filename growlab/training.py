@@ -20,7 +20,7 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from growlab import models
-from growlab.checks import check_name, plain, whole
+from growlab.checks import one_of, plain, whole
 from growlab.data.batches import Data, Split
 from growlab.growth import Growth, described, grow, note_similarity, take_the_steps
 from growlab.records import History, environment, read_checkpoint, restore, save
@@ -38,7 +38,7 @@ def learning_rate(schedule: str, epoch: float, epochs: int, growths=()) -> float
     "cosine": one half cosine over the run (the paper). "restarts": one for each stage between two ``growths``.
     "constant_then_cosine": 1 for the first 40 % of the run, then a half cosine: grow early, decay long.
     """
-    check_name("schedule", schedule, SCHEDULES)
+    one_of("schedule", schedule, SCHEDULES)
     if not 0 <= epoch <= epochs or epochs == 0:
         raise ValueError(f"epoch must lie within the run, from 0 to epochs, at least 1, got {epoch} of {epochs}")
     start, end = 0.0, float(epochs)
@@ -83,7 +83,7 @@ def train(
     whole("epochs", epochs, 1, "the paper has 250")
     growths = growth.epochs(epochs) if growth else ()
     learning_rate(schedule, 0, epochs, growths)
-    check_name("precision", precision, PRECISIONS)
+    one_of("precision", precision, PRECISIONS)
     model.to(data.train.images.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
     settings = plain({

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from growlab.checks import check_name, whole
+from growlab.checks import one_of, whole
 from growlab.models import evaluating
 
 FINEST = 4  # the default layer's maps are at most so many times smaller than the picture
@@ -44,7 +44,7 @@ def heatmaps(model: nn.Module, images: Tensor, targets, layer=None, method="grad
     afterwards as they were. Raises ``ValueError`` for an unknown layer or method, a wrong target, or maps that are not
     finite. Notebook 06.
     """
-    check_name("method", method, known := _methods())
+    one_of("method", method, known := _methods())
     whole("batch_size", batch_size, 1, "100 is usual")
     check_pictures(images)
     if any(p.dtype == torch.bfloat16 for p in model.parameters()):
@@ -157,7 +157,7 @@ def _look_at(model, image, layer):
             )
         layer = fine[-1]
     name = names.get(layer, layer) if isinstance(layer, nn.Module) else layer
-    check_name("layer", name, [known for known in names.values() if known])  # the whole model has no name
+    one_of("layer", name, [known for known in names.values() if known])  # the whole model has no name
     if not sizes.get(model.get_submodule(name)):
         raise ValueError(f"layer {name!r} has no maps (N, C, h, w): choose a convolution, or what follows it")
     return name, classes

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from growlab.checks import check_name, whole
+from growlab.checks import one_of, whole
 from growlab.lab.run import Run
 from growlab.lab.treatments import METHODS_OF_THE_PAPER, K, grown, pairs, placebos, treated, without_growth
 from growlab.training import SCHEDULES
@@ -150,7 +150,7 @@ def grid(name: str, seeds: int | Iterable[int] = 3, **changes) -> list[Run]:
     ``seeds``: how many, or which. ``changes`` are settings of ``Run`` for all arms, unless an arm is about that
     setting: ``grid("table2", epochs=20, every=4)``. Raises ``ValueError`` for an unknown name.
     """
-    check_name("grid", name, GRIDS)
+    one_of("grid", name, GRIDS)
     base, arms = GRIDS[name]
     if not isinstance(seeds, Iterable):
         whole("seeds", seeds, 1, "so many of each arm")

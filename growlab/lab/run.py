@@ -14,7 +14,7 @@ from pkgutil import resolve_name
 import torch
 
 from growlab import models
-from growlab.checks import check_name, plain, whole
+from growlab.checks import one_of, plain, whole
 from growlab.costs import positions_of
 from growlab.growth import BUDGETS, Growth, moments
 from growlab.models import LAYERS, check_size, for_pictures
@@ -96,10 +96,10 @@ class Run:
             )
         if self.limit is not None:
             whole("limit", self.limit, 2, "at least one picture to train on and one to validate")
-        check_name("budget", self.budget, BUDGETS)
-        check_name("model", self.model, models.BUILDERS)
-        check_name("schedule", self.schedule, SCHEDULES)
-        check_name("precision", self.precision, PRECISIONS)
+        one_of("budget", self.budget, BUDGETS)
+        one_of("model", self.model, models.BUILDERS)
+        one_of("schedule", self.schedule, SCHEDULES)
+        one_of("precision", self.precision, PRECISIONS)
         for name in ("epochs", "batch_size", "threads"):
             whole(name, getattr(self, name), 1, "Run.__doc__ says what it is")
         whole("seed", self.seed, 0, "seeds are numbered from 0")
@@ -122,7 +122,7 @@ class Run:
             raise ValueError(f"options {self.options} are a method's, but method is None: give one, or leave them out")
         for name in self.options:
             known = {*signature(resolve_name(METHODS[self.method])).parameters}
-            check_name(f"option of {self.method}", name, sorted(known - {"model", "batches", "seed"}))
+            one_of(f"option of {self.method}", name, sorted(known - {"model", "batches", "seed"}))
 
     @property
     def drawing(self) -> dict:
@@ -158,7 +158,7 @@ class Run:
     def from_json(cls, text: str) -> "Run":
         values = json.loads(text)
         for name in values:
-            check_name("setting of a run", name, DEFAULTS)
+            one_of("setting of a run", name, DEFAULTS)
         return cls(**values)
 
 

@@ -240,10 +240,10 @@ def test_what_cannot_be_drawn_is_told(pictures):
     images, split = pictures
     for wrong, words in (
         ({"targets": split.labels[:3]}, "3 for 12"), ({"targets": split.labels + 10}, r"0\.\.9"), ({"method": "magic"}, "gradcam"),
-        ({"layer": "99"}, "99"), ({"layer": "17"}, "no maps"), ({"layer": ""}, "unknown layer '': choose from 0, 1"),
+        ({"layer": "99"}, "99"), ({"layer": "17"}, "no maps"), ({"layer": ""}, "layer must be one of 0, 1.*, got ''"),
         ({"targets": 3}, r"got the shape \(\) for 12"), ({"targets": split.labels.float()}, "whole numbers, got torch.float32"),
         ({"batch_size": 0}, "batch_size must be"), ({"images": images[:0]}, r"at least one, got \(0, 3, 32, 32\)"),
-        ({"method": "randomcam"}, "unknown method"),  # it draws from NumPy's global stream
+        ({"method": "randomcam"}, "method must be one of"),  # it draws from NumPy's global stream
     ):  # fmt: skip
         with pytest.raises(ValueError, match=words):
             gl.heatmaps(net(), **{"images": images, "targets": split.labels} | wrong)

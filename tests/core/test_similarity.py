@@ -318,8 +318,8 @@ def test_readings_of_weight_change():
 
 
 @pytest.mark.parametrize("call, message", [
-    (lambda w: gl.similarity_penalty(w, "cosine"), "unknown penalty 'cosine': choose from signed, absolute"),
-    (lambda w: gl.weight_change(w, w, "l2"), "unknown weight_change 'l2': choose from sum, absolute_sum, frobenius"),
+    (lambda w: gl.similarity_penalty(w, "cosine"), "penalty must be one of signed, absolute.*, got 'cosine'"),
+    (lambda w: gl.weight_change(w, w, "l2"), "weight_change must be one of sum, absolute_sum, frobenius.*, got 'l2'"),
     (lambda w: gl.weight_change(w, w[:2]), r"one shape, got \(3, 4\) and \(2, 4\)"),
     (lambda w: gl.effective_rank(w * math.nan), "hold NaN or infinity"), (lambda w: gl.similarity_figures(w * math.inf), "hold NaN or infinity"),
 ])  # fmt: skip

@@ -255,7 +255,7 @@ def test_growth_epochs():
     (lambda: gl.Growth(every=0), "every must be a whole number of at least 1, got 0"),
     (lambda: gl.Growth(every=2.5), "every must be a whole number"), (lambda: gl.Growth(at=3), r"several epochs, got 3: one is at=\(3,\)"),
     (lambda: gl.Growth(at=(0, 2)), "each epoch in at must be"), (lambda: gl.Growth(at=(1.5,)), "each epoch in at must be a whole number"),
-    (lambda: gl.Growth(None, every=2), "unknown method None"),
+    (lambda: gl.Growth(None, every=2), "method must be one of .*, got None"),
     (lambda: gl.Growth(at=(5,)).epochs(5), "within 1 … 4"), (lambda: learning_rate("linear", 0, 5), "choose from cosine"),
     (lambda: learning_rate("cosine", 13, 12), "epoch must lie within the run.* got 13 of 12"),
     (lambda: learning_rate("restarts", 0, 0), "got 0 of 0"), (lambda: learning_rate("cosine", math.nan, 2), "got nan of 2"),
@@ -266,7 +266,7 @@ def test_impossible_schedules_say_why(make, message):
 
 
 def test_unknown_precision_and_exploding_loss_are_named(data):
-    with pytest.raises(ValueError, match="unknown precision 'float8': choose from float32, bfloat16"):
+    with pytest.raises(ValueError, match="precision must be one of float32, bfloat16.*, got 'float8'"):
         gl.train(small_net(), data, **settings(precision="float8"))
     with pytest.raises(FloatingPointError, match="lower lr"):
         gl.train(small_net(), data, **settings(lr=1e30))
@@ -475,10 +475,10 @@ def test_growth_stops_at_the_size_or_the_performance_wanted(data):
 
 @pytest.mark.parametrize("options, message", [
     ({"k": -1}, "k must be a whole number of steps"), ({"k": 1.5}, "k must be"),
-    ({"decorrelate": {"penalty": "cosine"}}, "unknown penalty 'cosine'"),
-    ({"decorrelate": {"dose": 1}}, "unknown option of decorrelate 'dose': choose from penalty"),
-    ({"when": "sometimes"}, "unknown when 'sometimes': choose from after_growth, every_epoch"),
-    ({"gate": 1.5}, r"max_cosine must be in \[0, 1\]"), ({"gate": {"threshold": 0.9}}, "unknown option of gate 'threshold'"),
+    ({"decorrelate": {"penalty": "cosine"}}, "penalty must be one of .*, got 'cosine'"),
+    ({"decorrelate": {"dose": 1}}, "option of decorrelate must be one of penalty.*, got 'dose'"),
+    ({"when": "sometimes"}, "when must be one of after_growth, every_epoch.*, got 'sometimes'"),
+    ({"gate": 1.5}, r"max_cosine must be in \[0, 1\]"), ({"gate": {"threshold": 0.9}}, "option of gate must be one of .*, got 'threshold'"),
     ({"until": 1.5}, r"accuracy in \(0, 1\] or a whole number of parameters, got 1.5"), ({"until": 0}, "got 0"),
     ({"until": True}, "got True"), ({"until": "0.9"}, "got '0.9'"),
 ])  # fmt: skip

@@ -132,7 +132,7 @@ def test_the_solution_is_shown_folded_and_runs_as_shown(exercise):
 
 
 def test_an_unknown_exercise_is_named_with_those_that_exist():
-    with pytest.raises(ValueError, match="unknown exercise 'cosine': choose from .*cosine-map"):
+    with pytest.raises(ValueError, match="exercise must be one of .*cosine-map.*, got 'cosine'"):
         gl.check("cosine", None)
 
 

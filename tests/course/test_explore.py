@@ -130,7 +130,7 @@ def test_an_explorer_starts_where_it_is_told_to():
 
 
 @pytest.mark.parametrize("call, words", [
-    (lambda: explore.rate(nope=1), "unknown knob 'nope': choose from rate, events"),
+    (lambda: explore.rate(nope=1), "knob must be one of rate, events.*, got 'nope'"),
     (lambda: explore.rate(rate=33), "rate cannot start at 33: choose from 5, 10"),
     (lambda: explore.k(gl.vgg5(2)), "plan and data missing: pass model, plan, data together"),
     (lambda: explore.firefly(gl.vgg5(2)), "batch missing"), (lambda: explore.split(gl.vgg5(2)), "batch missing"),

@@ -54,7 +54,7 @@ def test_a_failed_run_of_a_grid_is_shown_and_ends_with_status_1(grid, tmp_path, 
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("run quack", "unknown grid 'quack': choose from table1"),
+        ("run quack", "grid must be one of table1.*, got 'quack'"),
         ("run quick --epochs 0", "epochs must be .* got 0"),
         ("run quick --seeds 0", "seeds must be a whole number of at least 1, got 0"),
         ("run quick --seeds 1 --jobs -1", "jobs must be a whole number of at least 1, got -1"),

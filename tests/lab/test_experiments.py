@@ -121,28 +121,28 @@ def test_the_runs_of_every_grid_survive_json_and_are_told_apart(name):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"model": "resnet"}, "unknown model 'resnet': choose from mlp, vgg5"),
+        ({"model": "resnet"}, "model must be one of mlp, vgg5.*, got 'resnet'"),
         ({"epochs": 0}, "epochs must be a whole number of at least 1, got 0"),
         ({"width": (4, 5)}, r"one number or 4 for vgg5, got \(4, 5\)"),
         ({"width": 0}, "width must be .* got 0"),
         ({"lr": 0}, "lr must be positive.* got 0.0"),
         ({"method": "random"}, "either every= or at="),
         ({"method": "random", "at": (12,)}, r"within 1 … 11"),
-        ({"method": "sprout", "at": (1,)}, "unknown method 'sprout'"),
+        ({"method": "sprout", "at": (1,)}, "method must be one of .*, got 'sprout'"),
         (
             {"method": "net2net", "at": (1,), "options": {"steps": 3}},
-            "unknown option of net2net 'steps': choose from coupled, step",
+            "option of net2net must be one of coupled, step.*, got 'steps'",
         ),
         ({"options": {"steps": 3}}, "method is None: give one, or leave them out"),
         ({"k": 5}, "either every= or at="),
         (
             {"method": "random", "at": (1,), "budget": "money"},
-            "unknown budget 'money': choose from neurons, parameters, flops",
+            "budget must be one of neurons, parameters, flops.*, got 'money'",
         ),
-        ({"method": "random", "at": (1,), "k": 5, "penalty": "cosine"}, "unknown penalty 'cosine'"),
+        ({"method": "random", "at": (1,), "k": 5, "penalty": "cosine"}, "penalty must be one of .*, got 'cosine'"),
         ({"data": "digits", "reliability": 0.5}, "reliability=0.5 is of critters, not of digits: leave it out"),
-        ({"precision": "float8"}, "unknown precision"),
-        ({"schedule": "linear"}, "unknown schedule"),
+        ({"precision": "float8"}, "precision must be one of"),
+        ({"schedule": "linear"}, "schedule must be one of"),
         ({"seed": -1}, "seed must be"),
         ({"method": "random", "at": (1,), "movement": 0.1, "steps_lr": 0.1, "k": 1}, "either lr= or movement="),
     ],
@@ -153,7 +153,7 @@ def test_impossible_runs_say_why(change, message):
 
 
 def test_a_setting_of_another_version_is_named():
-    with pytest.raises(ValueError, match="unknown setting of a run 'dropout': choose from data"):
+    with pytest.raises(ValueError, match="setting of a run must be one of data.*, got 'dropout'"):
         Run.from_json('{"dropout": 0.5}')
 
 
@@ -199,7 +199,7 @@ def test_seeds_changes_and_unknown_grids():
     assert [run.seed for run in gl.grid("dose", [7, 9])][::12] == [7, 9]
     assert {(run.epochs, run.limit) for run in gl.grid("k", 1, epochs=6, limit=500)} == {(6, 500)}
     assert {run.method for run in gl.grid("readings", 1, method="firefly")} == {"firefly"}
-    with pytest.raises(ValueError, match="unknown grid 'table4': choose from table1, table2"):
+    with pytest.raises(ValueError, match="grid must be one of table1, table2.*, got 'table4'"):
         gl.grid("table4")
 
 
@@ -852,7 +852,7 @@ def test_impossible_summaries_say_why():
     ({"reliability": math.nan}, "reliability must be"), ({"shortcut": -1}, "shortcut must be a probability"),
     ({"augment": "no"}, "augment must be True or False, got 'no'"), ({"refresh": "yes"}, "refresh must be"),
     ({"at": (1.5,)}, "each epoch in at must be a whole number"), ({"at": 3}, "at must be several epochs, got 3"),
-    ({"every": 2.5, "at": ()}, "every must be"), ({"budget": "money"}, "unknown budget 'money'"), ({"seed": True}, "seed must be"),
+    ({"every": 2.5, "at": ()}, "every must be"), ({"budget": "money"}, "budget must be one of .*, got 'money'"), ({"seed": True}, "seed must be"),
     ({"width": 4.0}, "width must be a whole number, or several, got 4.0"), ({"width": (4, 4, 4.5, 4)}, "width must be .* got 4.5"),
     ({"data": "digits", "model": "vgg16"}, "vgg16 takes pictures of 32×32 pixels or more, and these have 8: take mlp or mobilenet"),
     ({"lr": None}, "lr must be a number, got None"), ({"rate": "high"}, "rate must be a number, got 'high'"),

@@ -23,7 +23,7 @@ import pandas as pd
 import platformdirs
 import torch
 
-from growlab.checks import check_name
+from growlab.checks import one_of
 from growlab.course import figures as plots
 from growlab.files import write_atomically
 
@@ -205,7 +205,7 @@ def exercises_of(name) -> tuple[Exercise, ...]:
 
 def _find(id) -> Exercise:
     known = {exercise.id: exercise for name in NOTEBOOKS.values() for exercise in exercises_of(name)}
-    check_name("exercise", id, known)
+    one_of("exercise", id, known)
     return known[id]
 
 

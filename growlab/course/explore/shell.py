@@ -8,7 +8,7 @@ from collections.abc import Callable
 from ipywidgets import HTML, Box, Button, HBox, Image, Layout, SelectionSlider, VBox
 from matplotlib.ticker import MaxNLocator
 
-from growlab.checks import check_name
+from growlab.checks import one_of
 from growlab.course.figures.style import Figure
 
 DPI = 90  # of the picture in a widget: small enough to be drawn and sent while a slider moves
@@ -24,7 +24,7 @@ class Explorer(VBox):
         super().__init__()
         self.show, self.knobs = show, knobs
         for name, value in start.items():
-            check_name("knob", name, knobs)
+            one_of("knob", name, knobs)
             if value not in (allowed := [option for _, option in knobs[name].options]):
                 raise ValueError(f"{name} cannot start at {value!r}: choose from {', '.join(map(str, allowed))}")
             knobs[name].value = value
