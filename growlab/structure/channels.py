@@ -9,37 +9,29 @@ from typing import NamedTuple
 
 from torch import fx, nn
 
-from growlab.structure.graph import CONV_TRANSPOSE, PER_CHANNEL, layer_type, named_tensors
+from growlab.structure.graph import CONV_TRANSPOSE, PER_CHANNEL, layer_type, named_tensors, plain_name
 
-# Functions, methods and layers by name. Copying a channel before any of these is the same as copying it after.
+# Functions, methods and layers by ``plain_name``: copying a channel before any of these is the same as copying it after.
 ELEMENTWISE = frozenset(
-    """
-    relu relu_ relu6 leaky_relu leaky_relu_ elu elu_ selu celu gelu silu mish softplus sigmoid sigmoid_ tanh
-    tanh_ hardtanh hardtanh_ hardswish hardsigmoid logsigmoid softsign threshold dropout dropout1d dropout2d dropout3d
-    alpha_dropout stochastic_depth neg abs exp sqrt square pow clamp clamp_ contiguous clone detach float double half
-    to type_as identity ReLU ReLU6 LeakyReLU ELU SELU CELU GELU SiLU Mish Softplus Sigmoid Tanh Hardtanh Hardswish
-    Hardsigmoid LogSigmoid Softsign Threshold Identity Dropout Dropout1d Dropout2d Dropout3d AlphaDropout
-    StochasticDepth
-""".split()
+    """relu relu6 leakyrelu elu selu celu gelu silu mish softplus sigmoid tanh hardtanh hardswish hardsigmoid logsigmoid
+    softsign threshold dropout dropout1d dropout2d dropout3d alphadropout stochasticdepth neg abs exp sqrt square pow
+    clamp contiguous clone detach float double half to typeas identity""".split()
 )
 # These mix positions, never channels, if the channels lie on axis 1 of a map.
 SPATIAL = frozenset(
-    """
-    max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d
-    adaptive_avg_pool2d adaptive_avg_pool3d interpolate upsample MaxPool1d MaxPool2d MaxPool3d AvgPool1d AvgPool2d
-    AvgPool3d AdaptiveAvgPool1d AdaptiveAvgPool2d AdaptiveAvgPool3d AdaptiveMaxPool1d AdaptiveMaxPool2d
-    AdaptiveMaxPool3d Upsample UpsamplingNearest2d UpsamplingBilinear2d ZeroPad2d ReflectionPad2d ReplicationPad2d
-""".split()
+    """maxpool1d maxpool2d maxpool3d avgpool1d avgpool2d avgpool3d adaptiveavgpool1d adaptiveavgpool2d adaptiveavgpool3d
+    adaptivemaxpool1d adaptivemaxpool2d adaptivemaxpool3d interpolate upsample upsamplingnearest2d upsamplingbilinear2d
+    zeropad2d reflectionpad2d replicationpad2d""".split()
 )
-TWO_SIDED = frozenset("add iadd add_ sub isub sub_ mul imul mul_ div truediv itruediv div_".split())
+TWO_SIDED = frozenset("add iadd sub isub mul imul div truediv itruediv".split())
 TYPE_QUESTIONS = frozenset("device dtype ndim is_cuda requires_grad".split())
 
 
 class _Channels:
     """A set of channels: a node of the union-find forest."""
 
-    def __init__(self, size):
-        self.size, self.parent, self.layers, self.reason = size, self, [], ""
+    def __init__(self, size, layer):
+        self.size, self.parent, self.layers, self.reason = size, self, [layer], ""
 
     @property
     def root(self):
@@ -103,8 +95,7 @@ class Reader:
     def placeholder(self, node):
         return None
 
-    def get_attr(self, node):
-        return None
+    get_attr = placeholder
 
     def output(self, node):
         self.freeze(node, "it is an output of the model")
@@ -114,7 +105,7 @@ class Reader:
 
     def call_function(self, node):
         home = getattr(node.target, "__module__", None) or "torch"
-        known = home == "_operator" or home == "builtins" or home.split(".")[0] in ("torch", "torchvision")
+        known = home.split(".")[0] in ("_operator", "builtins", "torch", "torchvision")
         return self.operation(node, node.target.__name__ if known else "")
 
     def call_module(self, node):
@@ -144,6 +135,9 @@ class Reader:
         x = self.resolve(x, module.num_parameters if isinstance(module, nn.PReLU) else module.num_features)
         if x is None or x.axis not in (1, -1):
             return self.freeze(node, f"it feeds {node.target} along another axis than the channels")
+        return self.copy_all(node, x, module)
+
+    def copy_all(self, node, x, module):
         for name in ("weight", "bias", "running_mean", "running_var"):
             if getattr(module, name, None) is not None:
                 self.follow(f"{node.target}.{name}", 0, x.parts, "copy")
@@ -151,30 +145,21 @@ class Reader:
 
     def linear(self, node, x, module):
         """Convolutions and linear layers: they end one unit and begin the next."""
-        dense = isinstance(module, nn.Linear)
-        transposed = isinstance(module, CONV_TRANSPOSE)
-        weight = f"{node.target}.weight"
-        inputs, outputs = (
-            (module.in_features, module.out_features) if dense else (module.in_channels, module.out_channels)
-        )
+        dense, transposed = isinstance(module, nn.Linear), isinstance(module, CONV_TRANSPOSE)
+        weight, groups = f"{node.target}.weight", 1 if dense else module.groups
+        sizes = ("in_features", "out_features") if dense else ("in_channels", "out_channels")
+        inputs, outputs = (getattr(module, size) for size in sizes)
         if x is not None:
             x = self.resolve(x, inputs) if (x.last if dense else x.axis == 1) else None
             if x is None:
                 self.freeze(node, f"it feeds {node.target} along another axis than the channels")
-        groups = 1 if dense else module.groups
         if groups > 1:
             if not groups == inputs == outputs or transposed:
                 return self.freeze(node, f"it feeds {node.target}, a convolution in {groups} groups")
-            if x is not None:  # depthwise: a follower like batch norm
-                for name in ("weight", "bias")[: 1 + (module.bias is not None)]:
-                    self.follow(f"{node.target}.{name}", 0, x.parts, "copy")
-            return x
+            return x and self.copy_all(node, x, module)  # depthwise: a follower like batch norm
         if x is not None:
             self.follow(weight, 0 if transposed else 1, x.parts, "share")
-        if node.target not in self.outputs:
-            self.outputs[node.target] = made = _Channels(outputs)
-            made.layers.append(node.target)
-        parts = ((self.outputs[node.target], 1),)
+        parts = ((self.outputs.setdefault(node.target, _Channels(outputs, node.target)), 1),)
         self.follow(weight, 1 if transposed else 0, parts, "copy")
         if module.bias is not None:
             self.follow(f"{node.target}.bias", 0, parts, "copy")
@@ -186,7 +171,8 @@ class Reader:
 
     def operation(self, node, name):
         x = self.values.get(node.args[0]) if node.args and isinstance(node.args[0], fx.Node) else None
-        if name in TWO_SIDED and len(node.args) == 2:
+        kind = plain_name(name)
+        if kind in TWO_SIDED and len(node.args) == 2:
             return self.two_sided(node)
         if name in ("cat", "concat", "concatenate"):
             return self.concatenate(node, _argument(node, 1, "dim", _argument(node, 1, "axis", 0)))
@@ -194,16 +180,15 @@ class Reader:
             return _Shape(x) if isinstance(x, _Map) else None
         if name in ("size", "getitem") and isinstance(node.args[1], int):
             seen = x.of if isinstance(x, _Shape) else x if name == "size" else None
-            if seen is not None and (
-                not node.users or (seen.rank is not None and node.args[1] % seen.rank != seen.axis)
-            ):
+            harmless = seen and seen.rank is not None and node.args[1] % seen.rank != seen.axis
+            if harmless or (seen and not node.users):
                 return None
         if name in ("_assert", "dim") or (name == "getattr" and node.args[1] in TYPE_QUESTIONS):
             return None
         if isinstance(x, _Map) and len(self.inputs(node)) == 1:
-            if name in ELEMENTWISE and len(node.all_input_nodes) == 1:
+            if kind in ELEMENTWISE and len(node.all_input_nodes) == 1:
                 return x
-            if name in SPATIAL and x.axis == 1 and x.rank is not None and x.rank > 2:
+            if kind in SPATIAL and x.axis == 1 and x.rank is not None and x.rank > 2:
                 return x
             if name == "flatten":
                 return self.flatten(node, x, _argument(node, 1, "start_dim", 0), _argument(node, 2, "end_dim", -1))
@@ -223,9 +208,7 @@ class Reader:
         if "number" in (left, right) and not isinstance(left, _Shape) and not isinstance(right, _Shape):
             return left if right == "number" else right
         if isinstance(left, _Map) and isinstance(right, _Map) and left.shape == right.shape:
-            for (a, _), (b, _) in zip(left.parts, right.parts):
-                a.union(b)
-            return left
+            return _united(left, right)
         return self.freeze(node, f"{node.name} joins it with something of another or unknown width")
 
     def concatenate(self, node, axis):
@@ -236,10 +219,7 @@ class Reader:
             if axis == first.axis or (first.rank is not None and axis % first.rank == first.axis):
                 return _Map(tuple(part for m in maps for part in m.parts), *first[1:])
             if all(m.shape == first.shape for m in maps):  # along another axis: the channels must stay alike
-                for m in maps[1:]:
-                    for (a, _), (b, _) in zip(first.parts, m.parts):
-                        a.union(b)
-                return first
+                return _united(*maps)
         return self.freeze(node, f"{node.name} concatenates it with something of unknown width")
 
     def flatten(self, node, x, start, end):
@@ -280,8 +260,7 @@ class Reader:
         """Note that this axis of this tensor consists of these channels; a second call must agree with the first."""
         known, _ = self.layouts.setdefault((tensor, axis), (parts, kind))
         if [(c.size, r) for c, r in known] == [(c.size, r) for c, r in parts]:
-            for (a, _), (b, _) in zip(known, parts):
-                a.union(b)
+            _united(_Map(known, axis, None), _Map(parts, axis, None))
         else:
             for channels, _ in (*known, *parts):
                 channels.freeze(f"{tensor} is used with inputs of different make-up")
@@ -301,6 +280,14 @@ class Reader:
             if uses[id(self.tensors[tensor])] > 1:
                 for channels, _ in parts:
                     channels.freeze(f"{tensor} is tied to another layer's")
+
+
+def _united(first, *others):
+    """Maps whose channels must stay as long as each other."""
+    for other in others:
+        for (a, _), (b, _) in zip(first.parts, other.parts):
+            a.union(b)
+    return first
 
 
 def _owns_its_weights(module):

@@ -27,7 +27,7 @@ def trace(model: nn.Module) -> fx.Graph:
         raise ValueError("a compiled model cannot be read: grow model._orig_mod, then compile it again")
     if isinstance(model, torch.jit.ScriptModule):
         raise ValueError(
-            "a scripted model cannot be read: grow the Python model it was made from, then script it again"
+            "a scripted model cannot be read: grow the Python model that it was made from, then script it again"
         )
     try:
         return _Tracer().trace(model)
@@ -37,7 +37,7 @@ def trace(model: nn.Module) -> fx.Graph:
         where = f"{own[-1].filename}, line {own[-1].lineno}: {own[-1].line}" if own else "unknown line"
         raise ValueError(
             f"torch.fx cannot read {type(model).__name__} ({error}) at {where}. What the forward does must not depend "
-            "on values of tensors: move that part into a function under @torch.fx.wrap, or grow the submodule beneath it"
+            "on values of tensors: move that part into a function under @torch.fx.wrap, or grow the submodule below it"
         ) from error
 
 
@@ -54,3 +54,8 @@ def layer_type(module: nn.Module) -> type:
 def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     """Parameters and buffers by name, tied ones under each of their names."""
     return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
+
+
+def plain_name(name: str) -> str:
+    """One name for a function, its in-place twin and its layer: leakyrelu for leaky_relu, leaky_relu_ and LeakyReLU."""
+    return name.lower().replace("_", "")
