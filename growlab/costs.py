@@ -2,12 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from math import prod
 
 import torch
 
-from growlab.models import evaluating
+from growlab.models import evaluating, hooked
 from growlab.structure.units import units
 
 
@@ -44,20 +45,17 @@ def costs_of(model, plan, batches):
 @torch.no_grad()
 def positions_of(model, batches):
     """How often one picture uses each weight: the number of positions in the layer's output."""
-    found, handles = {}, []
+    found = {}
+
+    def note(module, inputs, output, name, channels):
+        found[f"{name}.weight"] = found.get(f"{name}.weight", 0) + output[0].numel() // channels
+
+    notes = {}
     for name, module in model.named_modules():
         if hasattr(module, "weight") and (hasattr(module, "in_channels") or hasattr(module, "in_features")):
             channels = getattr(module, "out_channels", None) or module.out_features
-
-            def note(module, inputs, output, name=name, channels=channels):
-                found[f"{name}.weight"] = found.get(f"{name}.weight", 0) + output[0].numel() // channels
-
-            handles.append(module.register_forward_hook(note))
-    try:
-        with evaluating(model):
-            for images, _ in islice(batches, 1):  # none left: a generator that the method has used up
-                model(images[:1])
-    finally:
-        for handle in handles:
-            handle.remove()
+            notes[module] = partial(note, name=name, channels=channels)
+    with evaluating(model), hooked(notes):
+        for images, _ in islice(batches, 1):  # none left: a generator that the method has used up
+            model(images[:1])
     return found

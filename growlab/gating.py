@@ -5,36 +5,28 @@ weights afterwards (``decorrelate``). Flow: propose, **gate**, budget, apply. No
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from growlab.checks import one_of
-from growlab.models import evaluating
+from growlab.checks import flag, number, one_of
+from growlab.models import evaluating, hooked
 from growlab.seeds import random_stream
 from growlab.structure.graph import named_tensors
-from growlab.structure.units import Unit, units
+from growlab.structure.units import Unit
 
 ON = ("weights", "activations", "both")
 
 
 @torch.no_grad()
-def gate(
-    plan, model: nn.Module, max_cosine: float, *, on="weights", batches: Iterable | None = None, soft=False, seed=0
-):
-    """``GrowthPlan.gate``, which see. Candidates are looked at best first; each that gets in counts for the next."""
+def gate(model: nn.Module, found: dict[str, Unit], candidates: list, max_cosine: float, *, on, batches, soft, seed):
+    """``GrowthPlan.gate``, which see: candidates that get in, and [(candidate, reason)] of those that do not.
+
+    They are looked at in their order; each that gets in counts for the next.
+    """
     check_gate(max_cosine, on, soft)
     if on != "weights" and batches is None:
         raise ValueError(f'on="{on}" compares outputs: pass batches=, an iterable of (pictures, labels)')
-    found = {unit.name: unit for unit in units(model, coupled=True)}
-    widths = {name: found[name].neurons for name in plan.widths if name in found}
-    if widths != plan.widths:
-        raise ValueError(
-            f"the plan was made for other widths, {plan.widths}, the model has {widths}: propose again for this model"
-        )
-
-    candidates = sorted(plan.candidates, key=lambda candidate: -candidate.score)
     luck = torch.rand(len(candidates), generator=random_stream(seed, "gate"), dtype=torch.float64).tolist()
     own = {name: [c for c in candidates if c.unit == name] for name in {c.unit: None for c in candidates}}
     filters = {name: _filters(model, found[name], own[name]) for name in own}
@@ -45,7 +37,7 @@ def gate(
         products.append(_covariances(model, filters, batches))
     layers = {name: _Built(found[name].neurons, [table[name] for table in products]) for name in own}
 
-    accepted, refused, seen = [], list(plan.refused), dict.fromkeys(own, 0)
+    accepted, refused, seen = [], [], dict.fromkeys(own, 0)
     for candidate, chance in zip(candidates, luck):
         layer, index = layers[candidate.unit], seen[candidate.unit]
         seen[candidate.unit] += 1
@@ -59,18 +51,14 @@ def gate(
         else:
             layer.accept(candidate.parent, index)
             accepted.append(candidate)
-    return replace(plan, candidates=tuple(accepted), refused=tuple(refused))
+    return accepted, refused
 
 
 def check_gate(max_cosine=0.9, on="weights", soft=False) -> None:
     """Raise ``ValueError`` for options out of range."""
-    if isinstance(max_cosine, bool) or not isinstance(max_cosine, int | float) or not 0 <= max_cosine <= 1:
-        raise ValueError(
-            f"max_cosine must be in [0, 1], got {max_cosine!r}: 0.9 keeps out what is within 26° of another"
-        )
+    number("max_cosine", max_cosine, "[0, 1]", "0.9 keeps out what is within 26° of another")
     one_of("on", on, ON)
-    if not isinstance(soft, bool):
-        raise ValueError(f"soft must be True or False, got {soft!r}")
+    flag("soft", soft, "True lets some of the similar ones in")
 
 
 class _Built:
@@ -141,31 +129,24 @@ def _covariances(model, filters, batches) -> dict[str, Tensor]:
 
     Of the producers' outputs, before batch norm: shifting and scaling do not change a correlation.
     """
-    layers = {
-        tensor: model.get_submodule(tensor.removesuffix(".weight")) for name in filters for tensor in filters[name]
-    }
-    inputs = {tensor: [] for tensor in layers}
+    rows_of = {tensor: rows for parts in filters.values() for tensor, rows in parts.items()}
+    layers = {tensor: model.get_submodule(tensor.removesuffix(".weight")) for tensor in rows_of}
+    inputs = {layer: [] for layer in layers.values()}
+    notes = dict.fromkeys(inputs, lambda layer, given, _: inputs[layer].append(given[0]))
     count, total, squares = (dict.fromkeys(layers, 0) for _ in range(3))
-    handles = [
-        layer.register_forward_pre_hook(lambda _, x, tensor=tensor: inputs[tensor].append(x[0].detach()))
-        for tensor, layer in layers.items()
-    ]
     used = False
-    try:
-        for used, (images, _) in enumerate(batches, start=1):
-            with evaluating(model):
-                model(images)
-            for tensor, (rows, axis) in ((t, pair) for parts in filters.values() for t, pair in parts.items()):
-                seen, inputs[tensor][:] = list(inputs[tensor]), []
-                for x in seen:
-                    outputs = _outputs(layers[tensor], rows, axis, x)  # (pictures · positions, n + m)
-                    count[tensor] += len(outputs)
-                    total[tensor] += outputs.sum(0)
-                    squares[tensor] += outputs.T @ outputs
-                inputs[tensor].clear()  # what the calls above have left there
-    finally:
-        for handle in handles:
-            handle.remove()
+    for images, _ in batches:
+        used = True
+        with evaluating(model), hooked(notes):
+            model(images)
+        for tensor, (rows, axis) in rows_of.items():
+            for x in inputs[layers[tensor]]:
+                outputs = _outputs(layers[tensor], rows, axis, x)  # (pictures · positions, n + m)
+                count[tensor] += len(outputs)
+                total[tensor] += outputs.sum(0)
+                squares[tensor] += outputs.T @ outputs
+        for seen in inputs.values():
+            seen.clear()
     if not used:
         raise ValueError("batches are empty: pass an iterable of (pictures, labels)")
     result = {}

@@ -5,13 +5,12 @@ Nothing here knows that networks can grow. That is the point: growing needs no s
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from growlab import models
 from growlab.checks import one_of, whole
 
 VGG16_BLOCKS = (2, 2, 3, 3, 3)  # convolutions per block; a max-pooling ends each block
@@ -77,6 +76,17 @@ def evaluating(*models: nn.Module):
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def hooked(functions: Mapping[nn.Module, Callable]):
+    """``functions[module](module, inputs, output)`` is called whenever the module has been, within the block only."""
+    handles = [module.register_forward_hook(function) for module, function in functions.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _vgg(blocks, width, classes, channels):
@@ -151,6 +161,6 @@ def for_pictures(model: str, width: int | tuple[int, ...], classes: int, picture
     check_size(model, min(picture[1:]))
     if model == "mlp":
         hidden = (width,) * LAYERS[model] if isinstance(width, int) else width
-        return models.mlp([math.prod(picture), *hidden, classes])
+        return mlp([math.prod(picture), *hidden, classes])
     widths = width if isinstance(width, int) else list(width)
-    return models.build(model, width=widths, classes=classes, channels=picture[0])
+    return build(model, width=widths, classes=classes, channels=picture[0])

@@ -291,7 +291,8 @@ def test_the_reader_finds_circles_of_any_length(build):
 @pytest.mark.parametrize("text, found", [
     ("from tower.checks import _f", "imports _f"), ("from tower.checks import a, _f as f", "imports _f"),
     ("from tower import checks\nchecks._f()", "uses checks._f"),
-    ("from tower import checks as c\nc._f = 3", "uses c._f"), ("import tower.checks\ntower.checks._f", "uses tower.checks._f"),
+    ("from tower import checks as c\nc._f = 3", "uses c._f"),
+    ("import tower.checks\ntower.checks._f", "uses tower.checks._f"),
     ("def f():\n    import tower.checks as c\n    c._f", "uses c._f"),
     ("from tower import _inner", "imports _inner"), ("import tower._inner", "imports _inner"),
 ])  # fmt: skip

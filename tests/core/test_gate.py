@@ -182,7 +182,7 @@ def test_the_model_stays_as_it_is(model):
     with pytest.raises(OSError, match="gone"):
         gl.propose("random", model).gate(model, 0.5, on="both", batches=broken())
     assert all(torch.equal(tensor, before[name]) for name, tensor in named_tensors(model).items())
-    assert [m.training for m in model.modules()] == modes and not any(m._forward_pre_hooks for m in model.modules())
+    assert [m.training for m in model.modules()] == modes and not any(m._forward_hooks for m in model.modules())
 
 
 @pytest.mark.parametrize("options, message", [
