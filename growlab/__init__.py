@@ -30,7 +30,7 @@ _HOME = {
     "lab.statistics": ["summary"],
     "course.exercises.checking": ["check", "hint", "solution", "answer", "predict", "progress"],
 }  # fmt: skip
-_ROOMS = {"critters": "data.critters", "attention": "attention", "plots": "course.figures", "explore": "course.explore"}
+_ROOMS = {"critters": "data.critters", "attention": "attention", "plots": "plots", "explore": "course.explore"}
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = sorted([*_MODULE_OF, *_ROOMS])
