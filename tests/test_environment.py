@@ -1,5 +1,6 @@
 """What a fresh machine is told to install, the public names, the command line, and the README's example."""
 
+import ast
 import json
 import os
 import re
@@ -7,6 +8,8 @@ import socket
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -20,8 +23,10 @@ import growlab
 from growlab.__main__ import main
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = SETTINGS["project"]
 REQUIREMENTS = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["test"]
+HABITS = [line for line in PROJECT["optional-dependencies"]["dev"] if line != "growlab[test]"]
 CONSTRAINTS = (ROOT / "constraints.txt").read_text().splitlines()
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
@@ -60,7 +65,7 @@ def test_constraints_cover_every_requirement_within_its_bounds():
         canonicalize_name(name): Version(version) for name, _, version in (line.partition("==") for line in CONSTRAINTS)
     }
     assert len(exact) == len(CONSTRAINTS)
-    for requirement in map(Requirement, REQUIREMENTS):
+    for requirement in map(Requirement, REQUIREMENTS + HABITS):
         assert exact[canonicalize_name(requirement.name)] in requirement.specifier, requirement
 
 
@@ -82,16 +87,9 @@ def files():
         found = [ROOT / name for name in listing.stdout.decode().split("\0") if name]
     else:
         left_out = {
-            ".git",
-            ".venv",
-            "__pycache__",
-            ".pytest_cache",
-            ".ipynb_checkpoints",
-            "downloads",
-            "runs",
-            "build",
-            "dist",
-        }
+            ".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".hypothesis", ".ipynb_checkpoints",
+            "downloads", "runs", "build", "dist",
+        }  # fmt: skip
         found = [
             path
             for path in ROOT.rglob("*")
@@ -141,9 +139,13 @@ def test_the_paths_and_addresses_would_be_found():
     assert INDEX.search(b"pip install --extra-" + b"index-url x")
 
 
-def test_the_citation_names_the_paper_and_the_version():
+def test_the_citation_names_the_paper_and_the_last_release():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert citation["version"] == PROJECT["version"]
+    assert PROJECT["dynamic"] == ["version"]  # tags make it
+    assert citation["version"] == SETTINGS["tool"]["setuptools_scm"]["fallback_version"]
+    tags = subprocess.run(["git", "tag", "--merged", "HEAD", "--list", "v*"], cwd=ROOT, capture_output=True, text=True)
+    if tags.stdout:
+        assert Version(citation["version"]) == max(map(Version, tags.stdout.split()))
     assert citation["authors"] == [{"name": "The Growlab authors"}]
     (paper,) = citation["references"]
     assert [author["family-names"] for author in paper["authors"]] == ["Sakai", "Hotta"]
@@ -159,6 +161,21 @@ def test_make_says_what_it_can_do():
         "times",
         "clean",
     ]
+
+
+@pytest.mark.skipif(find_spec("ruff") is None, reason="ruff is not installed: pip install -e .[test] brings it")
+@pytest.mark.parametrize("habit", ["check", "format --check"])
+def test_ruff_has_nothing_to_say(habit):
+    said = python("-m", "ruff", *habit.split(), "--no-cache", ".", cwd=ROOT)
+    assert said.returncode == 0, said.stdout + said.stderr
+
+
+def test_hooks_need_no_network_and_leave_the_notebooks_to_learners():
+    (repository,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert repository["repo"] == "local"
+    assert {hook["id"]: hook["language"] for hook in repository["hooks"]} == {
+        "ruff-check": "system", "ruff-format": "system", "twins": "system",
+    }  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------- these tests
@@ -190,6 +207,42 @@ def test_every_public_name_is_there():
     assert set(growlab.__all__) <= set(dir(growlab))
 
 
+def test_the_stub_names_what_the_package_has():
+    """Editors read __init__.pyi, Python reads __init__.py: the same names, and each the same object."""
+    named = {}
+    for node in ast.parse((ROOT / "growlab" / "__init__.pyi").read_text()).body:
+        for alias in node.names if isinstance(node, ast.ImportFrom) else []:
+            assert alias.asname == alias.name, f"{alias.name} as {alias.name}, or it is no public name of a stub"
+            try:
+                named[alias.name] = import_module(f"{node.module}.{alias.name}")
+            except ModuleNotFoundError:
+                named[alias.name] = getattr(import_module(node.module), alias.name)
+    assert sorted(named) == growlab.__all__
+    assert [name for name, there in named.items() if getattr(growlab, name) is not there] == []
+
+
+def test_the_stub_is_installed_with_the_package():
+    assert SETTINGS["tool"]["setuptools"]["package-data"]["growlab"] == ["*.pyi", "py.typed"]
+    assert (ROOT / "growlab" / "py.typed").exists()
+
+
+def test_the_public_names_need_no_metadata_of_pip(tmp_path):
+    hidden = """
+import importlib.metadata as metadata
+
+def hide(name, find=metadata.distribution):
+    if name == "growlab":
+        raise metadata.PackageNotFoundError(name)
+    return find(name)
+
+metadata.distribution = hide
+import growlab
+assert [getattr(growlab, name) for name in growlab.__all__]
+"""
+    done = python("-c", hidden, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_doctor_still_speaks_where_pytorch_is_broken(tmp_path):
     (tmp_path / "torch.py").write_text("raise ImportError('libtorch is missing')")
     asked = python("-m", "growlab", "doctor", cwd=tmp_path)  # -m looks into this folder first
@@ -204,16 +257,9 @@ def test_an_unknown_name_is_an_error_that_lists_the_known_ones():
 
 def test_import_is_light(tmp_path):
     heavy = {
-        "torchvision",
-        "matplotlib",
-        "pandas",
-        "sklearn",
-        "scipy",
-        "seaborn",
-        "IPython",
-        "ipywidgets",
+        "torchvision", "matplotlib", "pandas", "sklearn", "scipy", "seaborn", "IPython", "ipywidgets",
         "pytorch_grad_cam",
-    }
+    }  # fmt: skip
     loaded = python("-c", "import growlab, sys; print(*sys.modules)", cwd=tmp_path, check=True).stdout.split()
     assert "growlab" in loaded and heavy & set(loaded) == set()
 
@@ -247,9 +293,8 @@ def test_run_grows_a_model_of_your_own(tmp_path):
     done = python("-m", "growlab", *RUN, "--model", "mine:small", "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     widths = [row["widths"] for row in json.loads((tmp_path / "run" / "record.json").read_text())["epochs"]]
-    assert (
-        sum(widths[0].values()) == 17 and sum(widths[1].values()) == 23
-    )  # four of three and one of five, and 35 % more
+    # Four of three and one of five, and 35 % more.
+    assert sum(widths[0].values()) == 17 and sum(widths[1].values()) == 23
 
 
 @pytest.mark.parametrize(
@@ -277,7 +322,8 @@ def test_bad_input_ends_with_status_2_and_one_clear_line(change, named, tmp_path
     Path("record.json").write_text("a file where a folder should be")
     assert main([*RUN, "--out", "run", *change.split()]) == 2
     error = capsys.readouterr().err.rpartition("\r")[2].strip()
-    assert error.startswith("growlab: ") and "\n" not in error and named in error
+    assert error.startswith("growlab: ") and "\n" not in error
+    assert re.search(".*".join(map(re.escape, named.split(".*"))), error)
 
 
 @pytest.mark.parametrize("arguments", ["", "walk", "run", "run --out x --every 1 --at 2", "run --out x --epochs many"])
