@@ -61,12 +61,16 @@ def amplitudes(images):
 # The same on every machine
 
 
-def test_golden_bytes():
+@pytest.mark.parametrize("options, expected", [
+    ({"shortcut": 0.5}, "42291f964eb6a2691b561dc3d3e069b41c13f028d41063eb31ba59cdcfae8310"),
+    ({"hide": 1, "swap": 2, "new_backgrounds": True}, "6be9ee231ee4a466e6790f6db0935bdaf93470958890d2fe3ce6db10db73dc7f"),
+])  # fmt: skip
+def test_golden_bytes(options, expected):
     """The pictures may never change unnoticed: recorded runs stand on them."""
-    critters, digest = draw(32, seed=2024, shortcut=0.5), hashlib.sha256()
+    critters, digest = draw(32, seed=2024, **options), hashlib.sha256()
     for field in fields(critters):
         digest.update(np.ascontiguousarray(getattr(critters, field.name)).tobytes())
-    assert digest.hexdigest() == "42291f964eb6a2691b561dc3d3e069b41c13f028d41063eb31ba59cdcfae8310"
+    assert digest.hexdigest() == expected
 
 
 def test_types_and_shapes():
@@ -294,8 +298,9 @@ def test_best_accuracy_has_known_values():
 @pytest.mark.parametrize(
     "wrong, message",
     [
-        ({"n": 0}, "n must be .* 1 or more, got 0"),
+        ({"n": 0}, "n must be .* at least 1, got 0"),
         ({"n": 2.5}, "n must be .* got 2.5"),
+        ({"n": True}, "n must be .* got True"),
         ({"seed": -1}, "seed must be .* got -1"),
         ({"reliability": 0.05}, r"reliability must be .* \[0.1, 1\], got 0.05"),
         ({"reliability": 60}, "reliability must be .* got 60"),
@@ -304,6 +309,8 @@ def test_best_accuracy_has_known_values():
         ({"shortcut": float("nan")}, "shortcut must be .* got nan"),
         ({"hide": "nose"}, "hide must be .*'head'.* got 'nose'"),
         ({"hide": 6}, "hide must be .* got 6"),
+        ({"hide": True}, "hide must be .* got True"),
+        ({"hide": 2.5}, "hide must be .* got 2.5"),
         ({"swap": ["head", "ear"]}, "swap must be .*'head'.* got"),
         ({"swap": -1}, "swap must be .* got -1"),
         ({"hide": "head", "swap": "head"}, "same part"),
