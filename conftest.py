@@ -30,6 +30,7 @@ def pytest_configure(config):
     config.add_cleanup(folder.cleanup)
     os.environ["GROWLAB_DATA"] = folder.name
     os.environ["GROWLAB_PROGRESS"] = os.path.join(folder.name, "progress")  # the notebooks' predictions and exercises
+    os.environ["GROWLAB_LIVE_SECONDS"] = "inf"  # the growth lab ends no run by the clock, in kernels neither
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         os.environ[name] = os.environ[name.upper()] = "http://127.0.0.1:9"  # nobody listens there
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,::1,localhost"

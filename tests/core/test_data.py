@@ -1,4 +1,4 @@
-"""growlab/data.py: the same batches for the same seed, honest splits, and loaders that leave nothing half-done."""
+"""growlab/data: the same batches for the same seed, honest splits, and loaders that leave nothing half-done."""
 
 import hashlib
 import io
@@ -8,7 +8,6 @@ import socket
 import socketserver
 import tarfile
 import threading
-import time
 import warnings
 from http.server import BaseHTTPRequestHandler
 
@@ -140,7 +139,7 @@ def test_crop_and_flip_equals_the_obvious_loop():
     flip = torch.randint(0, 2, (40,), generator=draw)
     fast = crop_and_flip(split.padded, rows, top, left, flip, shift=2)
     slow = np.stack(
-        [slow_crop_and_flip(split.images[row].numpy(), t, l, f, 2) for row, t, l, f in zip(rows, top, left, flip)]
+        [slow_crop_and_flip(split.images[row].numpy(), *move, 2) for row, *move in zip(rows, top, left, flip)]
     )
     assert np.array_equal(fast.numpy(), slow)
     assert not np.array_equal(fast.numpy(), split.images[rows].numpy())  # something moved
@@ -306,7 +305,8 @@ def test_a_wrong_limit_is_named(limit):
 
 @pytest.mark.parametrize("name", ["cifar", "", "Digits", "folder", "folder:", "digits:here"])
 def test_an_unknown_name_is_answered_with_the_known_ones(name):
-    with pytest.raises(ValueError, match='"critters", "digits", "cifar10", "cifar100" or "folder:PATH"'):
+    known = "data set must be one of critters, digits, cifar10, cifar100, folder:PATH, got"
+    with pytest.raises(ValueError, match=f"{known} {name!r}"):
         load_data(name)
 
 
@@ -611,8 +611,8 @@ def test_cifar_damaged_folder_is_named_and_not_deleted(cifar, tmp_path):
 
 TROUBLE = {
     "cut off half-way": lambda handler, raw, gone: send(handler, raw[: len(raw) // 2], len(raw)),
-    "stalled half-way": lambda handler, raw, gone: (send(handler, raw[: len(raw) // 2], len(raw)), gone.wait(20)),
-    "silent": lambda handler, raw, gone: gone.wait(20),
+    "stalled half-way": lambda handler, raw, gone: (send(handler, raw[: len(raw) // 2], len(raw)), gone.wait()),
+    "silent": lambda handler, raw, gone: gone.wait(),
     "404": lambda handler, raw, gone: handler.send_error(404),
     "another file": lambda handler, raw, gone: send(handler, b"<html>please log in</html>", 26),
     "no answer in HTTP": lambda handler, raw, gone: handler.wfile.write(b"\x00\x01\x02\n\n"),
@@ -626,13 +626,11 @@ def test_cifar_failed_download_leaves_no_trace_and_says_what_to_do(trouble, cifa
     server, address = serve(lambda handler: TROUBLE[trouble](handler, raw, gone))
     monkeypatch.setattr(kind, "url", address)
     monkeypatch.setattr(sources, "STALL_SECONDS", 0.3)
-    began = time.monotonic()
     with pytest.raises(ConnectionError) as caught:
-        load_data("cifar10")
+        load_data("cifar10")  # while the server is still silent
     gone.set()
     server.shutdown()
     server.server_close()
-    assert time.monotonic() - began < 10
     assert everything_in(tmp_path / "root") == []
     assert socket.getdefaulttimeout() is None
     assert caught.value.__cause__ is not None

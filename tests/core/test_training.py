@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -147,26 +146,32 @@ RUN = """
 import sys; sys.path.insert(0, {tests!r})
 import torch; torch.set_num_threads({threads})
 from test_training import *
-gl.train(small_net(), tiny_data(), **settings(epochs=12, growth=gl.Growth("net2net", at=(3, 6, 9))), folder={folder!r})
+def pause(history):
+    if len(history.epochs) == {pause}:
+        print("paused", flush=True), signal.pause()
+gl.train(small_net(), tiny_data(), **settings(epochs=12, growth=gl.Growth("net2net", at=(3, 6, 9))), folder={folder!r},
+         each_epoch=pause)
 """
 
 
-def start(folder, threads=1):
-    script = RUN.format(tests=os.path.dirname(__file__), folder=str(folder), threads=threads)
-    return subprocess.Popen([sys.executable, "-c", script])
+def start(folder, threads=1, pause=None):
+    """A process that trains; it stands still after an epoch, before that is kept."""
+    script = RUN.format(tests=os.path.dirname(__file__), folder=str(folder), threads=threads, pause=pause)
+    return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
 
 
 def test_kill_9_loses_nothing_and_the_run_keeps_its_number_of_threads(tmp_path):
-    assert start(tmp_path / "whole").wait() == 0
-    process = start(tmp_path / "killed")
-    checkpoint = tmp_path / "killed" / "checkpoint.pt"
-    deadline = time.monotonic() + 120
-    while not (checkpoint.exists() and len(read_checkpoint(checkpoint)["history"]["epochs"]) >= 4):
-        assert process.poll() is None and time.monotonic() < deadline, "the run ended before it could be killed"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "killed" / "record.json").exists()
-    assert start(tmp_path / "killed", threads=2).wait() == 0  # resumed under two threads, it takes its own one again
+    with start(tmp_path / "whole") as process:
+        pass
+    assert process.returncode == 0
+    with start(tmp_path / "killed", pause=5) as process:
+        assert process.stdout.readline() == "paused\n"
+        process.kill()
+    assert process.returncode == -signal.SIGKILL and not (tmp_path / "killed" / "record.json").exists()
+    assert len(read_checkpoint(tmp_path / "killed" / "checkpoint.pt")["history"]["epochs"]) == 4
+    with start(tmp_path / "killed", threads=2) as process:
+        pass
+    assert process.returncode == 0  # resumed under two threads, it takes its own one again
     whole, killed = (gl.History.load(tmp_path / name / "record.json") for name in ("whole", "killed"))
     assert without_seconds(whole) == without_seconds(killed) and killed.environment["threads"] == 1
     a, b = (read_checkpoint(tmp_path / name / "checkpoint.pt") for name in ("whole", "killed"))

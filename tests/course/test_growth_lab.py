@@ -2,39 +2,58 @@
 
 import html
 import itertools
-import time
+import math
+import signal
+import threading
 from dataclasses import replace
 
 import pytest
 import torch
+from waiting import until
 
 import growlab as gl
 from growlab import explore
 from growlab.course.explore import live_run
+from growlab.records import History
 
 SMALL = replace(live_run.QUICK, limit=100, epochs=4)
-LONGER = replace(live_run.QUICK, limit=5000)  # some seconds
+TRAIN = live_run._train
 
 
 @pytest.fixture
 def lab(tmp_path, monkeypatch):
     monkeypatch.setattr(live_run, "QUICK", SMALL)
-    monkeypatch.setattr(live_run, "LIMIT", 300)
     lab = explore.growth_lab(tmp_path)
     yield lab
     lab.stop()
 
 
 def finish(lab):
-    lab.thread.join(250)
+    lab.wait()
     assert not lab.thread.is_alive() and lab.process is None
 
 
-def until(holds):
-    limit = time.monotonic() + 100
-    while not holds():
-        assert time.monotonic() < limit
-        time.sleep(0.005)
+def first_epoch(lab):
+    until(lambda: lab.kept[-1][1].epochs or lab.process is None)
+    assert lab.process, lab.status.value
+
+
+def stand_still(run, pipe):
+    """What the process does: it trains one epoch, and the second one never ends."""
+
+    class Once:
+        def send(self, said):
+            pipe.send(said)
+            if isinstance(said, History):
+                threading.Event().wait()
+
+    TRAIN(run, Once())
+
+
+@pytest.fixture
+def endless(monkeypatch):
+    """Runs of the lab that do not end by themselves."""
+    monkeypatch.setattr(live_run, "_train", stand_still)
 
 
 def test_a_run_ends_with_its_curve_its_widths_and_a_record_that_results_and_summary_read(lab, tmp_path):
@@ -67,7 +86,7 @@ def test_the_live_run_is_the_one_that_execute_trains(tmp_path):
 
 
 def test_other_cells_meet_neither_its_random_numbers_nor_its_tracing(lab, monkeypatch):
-    monkeypatch.setattr(live_run, "QUICK", replace(LONGER, limit=1000))
+    monkeypatch.setattr(live_run, "QUICK", replace(live_run.QUICK, limit=1000))
     torch.manual_seed(7)
     expected = torch.rand(4)
     torch.manual_seed(7)
@@ -75,30 +94,32 @@ def test_other_cells_meet_neither_its_random_numbers_nor_its_tracing(lab, monkey
     torch.manual_seed(7)
     torch.rand(1)
     lab.start()
-    until(lambda: lab.kept[-1][1].epochs)
+    first_epoch(lab)
     while lab.process:
         net(batch), gl.units(net)
     drawn.append(torch.rand(3))
     assert torch.equal(torch.cat(drawn), expected) and lab.status.value == "finished"
 
 
-def test_stop_works_at_once_and_the_next_start_keeps_the_last_run_beside_it(lab, monkeypatch):
-    monkeypatch.setattr(live_run, "QUICK", LONGER)
+def test_stop_works_at_once_in_the_middle_of_an_epoch(lab, endless):
     lab.start()
-    until(lambda: lab.kept[-1][1].epochs)
-    process, began = lab.process, time.perf_counter()
-    lab.stop_button.click()
-    assert (
-        lab.status.value.startswith("stopped after epoch")
-        and not lab.start_button.disabled
-        and lab.save_button.disabled
-    )
-    assert time.perf_counter() - began < 0.5
+    first_epoch(lab)
+    process = lab.process
+    lab.stop_button.click()  # returns at once, although the epoch would never end
+    assert lab.status.value == "stopped after epoch 1 of 4"
+    assert not lab.start_button.disabled and lab.save_button.disabled
+    process.join()
+    assert process.exitcode == -signal.SIGKILL and lab.status.value == "stopped after epoch 1 of 4"
+
+
+def test_a_stopped_run_is_not_saved_and_stays_beside_the_next_one(lab, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(live_run, "_train", stand_still)
+        lab.start()
+    first_epoch(lab)
+    lab.stop()
     lab.save()  # from code, since the button is off
     assert "only a run that has finished" in lab.status.value and not any(lab.folder.iterdir())
-    process.join(5)
-    assert process.exitcode is not None
-    monkeypatch.setattr(live_run, "QUICK", SMALL)
     lab.knobs["method"].value = "never"
     lab.start()
     lab.stop()  # before any epoch: it is not kept beside the next one
@@ -129,11 +150,30 @@ def test_what_ends_late_does_not_speak_for_the_next_run(lab):
     assert lab.status.value == "starting" and lab.save_button.disabled and not lab.stop_button.disabled
 
 
-def test_a_run_that_takes_too_long_ends_in_words(lab, monkeypatch):
-    monkeypatch.setattr(live_run, "LIMIT", 0.0)
+def test_a_run_that_takes_too_long_ends_in_words(lab, endless):
+    now = 1000.0
+    lab.limit, lab.clock = 20, lambda: now + 5 * len(lab.kept[-1][1].epochs)
     lab.start()
+    first_epoch(lab)
+    until(lambda: lab.status.value == "15 s left")  # three more epochs of 5 seconds
+    lab.limit = 12
+    until(lambda: lab.status.value == "7 s left")
+    now += 7
+    assert lab.process
+    now += 1
     finish(lab)
-    assert "seconds are over" in lab.status.value and lab.save_button.disabled and not lab.start_button.disabled
+    assert lab.status.value == "12 seconds are over after epoch 1 of 4"
+    assert lab.save_button.disabled and not lab.start_button.disabled
+
+
+def test_the_limit_is_20_seconds_unless_the_environment_says_otherwise(monkeypatch):
+    assert live_run.seconds_allowed() == math.inf  # conftest.py
+    monkeypatch.delenv("GROWLAB_LIVE_SECONDS")
+    assert live_run.seconds_allowed() == 20
+    for wrong in ("soon", "nan", "-1", "0"):
+        monkeypatch.setenv("GROWLAB_LIVE_SECONDS", wrong)
+        with pytest.raises(ValueError, match="GROWLAB_LIVE_SECONDS must be a number in .*, got"):
+            explore.growth_lab()
 
 
 def test_a_run_that_fails_says_why_and_a_process_that_dies_too(lab, monkeypatch):
