@@ -621,6 +621,7 @@ TROUBLE = {
 
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_cifar_failed_download_leaves_no_trace_and_says_what_to_do(trouble, cifar, tmp_path, monkeypatch):
+    """A server that is silent stays so until the client has given up: else this would never end."""
     kind, archive, *_ = cifar()
     raw, gone = archive.read_bytes(), threading.Event()
     server, address = serve(lambda handler: TROUBLE[trouble](handler, raw, gone))
