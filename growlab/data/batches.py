@@ -11,7 +11,7 @@ from functools import cached_property
 import torch
 import torch.nn.functional as F
 
-from growlab.checks import whole
+from growlab.checks import flag, one_of, whole
 from growlab.seeds import random_stream
 
 COLUMNS = ("labels", "masks", "objects", "forms", "touched", "backgrounds")  # of a Split: one row for each picture
@@ -45,13 +45,9 @@ class Split:
     def __post_init__(self):
         images, labels, n = self.images, self.labels, len(self.classes)
         if (images.dtype, labels.dtype) != (torch.uint8, torch.int64):
-            raise TypeError(
-                f"images must be uint8 and labels int64, got {images.dtype} and {labels.dtype}: convert them"
-            )
+            raise TypeError(f"images must be uint8, labels int64, got {images.dtype} and {labels.dtype}: convert them")
         if images.ndim != 4 or not images.numel():
-            raise ValueError(
-                f"images must be (N, C, H, W), not empty, got {tuple(images.shape)}: one picture is (1, C, H, W)"
-            )
+            raise ValueError(f"images must be (N, C, H, W), not empty, got {(*images.shape,)}: one is (1, C, H, W)")
         for name in COLUMNS:
             column = getattr(self, name)
             if column is not None and len(column) != len(images):
@@ -63,9 +59,8 @@ class Split:
         return len(self.images)
 
     def __repr__(self):
-        return (
-            f"Split({len(self):,} pictures of {'×'.join(map(str, self.images.shape[1:]))}, {len(self.classes)} classes)"
-        )
+        shape = "×".join(map(str, self.images.shape[1:]))
+        return f"Split({len(self):,} pictures of {shape}, {len(self.classes)} classes)"
 
     def batches(self, size=128, augment=False, seed=None):
         """A re-iterable of (normalised float32 images (B, C, H, W), labels (B,)); every pass is the same.
@@ -105,6 +100,7 @@ class Batches:
 
     def __post_init__(self):
         whole("batch size", self.size, 1, "128 is usual")
+        flag("augment", self.augment, "True crops and flips")
         if self.augment and self.seed is None:
             raise ValueError("augment=True needs a seed, got None: pass seed=0, and another one for each epoch")
 
@@ -124,7 +120,7 @@ class Batches:
 
 
 def crop_and_flip(padded, rows, top, left, flip, shift):
-    """The windows at (top, left) of the pictures ``rows`` of padded (N, H + 2 shift, W + 2 shift, C), mirrored where flip.
+    """Windows at (top, left) of the pictures ``rows`` of padded (N, H + 2 shift, W + 2 shift, C), mirrored where flip.
 
     The four index vectors are (B,). Returns (B, C, H, W) in channels_last memory: one gather from the list of all
     pixels, a row of channels each.
@@ -161,6 +157,4 @@ class Data:
 
     def batches(self, split, size=128, augment=False, seed=None):
         """Batches of one split by name, ``data.batches("train", 128, augment=True, seed=0)``: see Split.batches."""
-        if split not in self.splits:
-            raise ValueError(f"{self.name} has no split {split!r}: take {', '.join(self.splits)}")
-        return self.splits[split].batches(size, augment, seed)
+        return self.splits[one_of(f"split of {self.name}", split, self.splits)].batches(size, augment, seed)

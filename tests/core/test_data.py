@@ -233,7 +233,7 @@ def test_augmentation_without_a_seed_is_refused():
 @pytest.mark.parametrize(
     "change, error, message",
     [
-        ({"images": torch.zeros(4, 3, 8, 8)}, TypeError, "images must be uint8 .* got torch.float32"),
+        ({"images": torch.zeros(4, 3, 8, 8)}, TypeError, "images must be uint8, .* got torch.float32"),
         ({"labels": torch.zeros(4, dtype=torch.int32)}, TypeError, "labels int64, got torch.uint8 and torch.int32"),
         ({"images": torch.zeros(3, 8, 8, dtype=torch.uint8)}, ValueError, r"\(N, C, H, W\).* got \(3, 8, 8\)"),
         ({"images": torch.zeros(0, 3, 8, 8, dtype=torch.uint8)}, ValueError, "not empty"),
@@ -318,7 +318,7 @@ def test_an_unknown_option_is_answered_with_the_known_ones(colours):
 
 
 def test_an_unknown_split_is_answered_with_the_known_ones():
-    with pytest.raises(ValueError, match="digits has no split 'tset': take train, val, test"):
+    with pytest.raises(ValueError, match="split of digits must be one of train, val, test, got 'tset'"):
         load_data("digits").batches("tset")
 
 
