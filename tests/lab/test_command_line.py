@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_experiments import TINY, Here
+from lab_runs import TINY, Here
 
 import growlab as gl
 from growlab.__main__ import main

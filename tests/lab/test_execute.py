@@ -1,0 +1,120 @@
+"""Many runs at a time: skipped, stopped, failed, given up; in this process, so nothing has to be waited for."""
+
+import json
+import os
+from concurrent.futures import BrokenExecutor, Future
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from lab_runs import TINY, Here, execute, interrupted, record, same, weights
+
+import growlab as gl
+from growlab import training
+from growlab.lab import execute as execution
+from growlab.lab import folder as claims
+from growlab.lab.folder import state
+
+
+def test_a_finished_run_is_skipped_and_its_folder_holds_record_and_weights(tmp_path, monkeypatch):
+    table = execute([TINY], tmp_path)
+    assert sorted(os.listdir(tmp_path / TINY.name)) == ["record.json", "run.json", "weights.pt"]
+    model, data = gl.load(tmp_path / TINY.name / "weights.pt"), gl.load_data("digits", limit=200)
+    assert gl.evaluate(model, data.test) == table["test_accuracy"][0] > 0.2  # chance is 0.1
+    monkeypatch.setattr(execution, "_train", lambda *_: pytest.fail("it trained again"))
+    assert (
+        execute([TINY, replace(TINY, arm="again")], tmp_path)["test_accuracy"].tolist() == [*table["test_accuracy"]] * 2
+    )
+
+
+def test_stop_leaves_everything_resumable_and_the_end_is_bit_equal(tmp_path, monkeypatch):
+    execute([TINY], tmp_path / "whole")
+    interrupted(tmp_path / "stopped", monkeypatch)
+    place = tmp_path / "stopped" / TINY.name
+    assert state(place) == "open" and not claims.held(place) and (place / "checkpoint.pt").exists()
+    assert gl.results(tmp_path / "stopped")["state"].tolist() == ["open"]
+    execute([TINY], tmp_path / "stopped")
+    assert record(tmp_path / "whole", TINY) == record(tmp_path / "stopped", TINY)
+    assert same(weights(tmp_path / "whole", TINY), weights(tmp_path / "stopped", TINY))
+
+
+def test_killed_after_the_record_but_before_the_weights_it_is_finished_without_training(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            execute([TINY], tmp_path)
+    assert (tmp_path / TINY.name / "record.json").exists() and state(tmp_path / TINY.name) == "open"
+    monkeypatch.setattr(training, "_train_epoch", lambda *_: pytest.fail("it trained again"))
+    assert execute([TINY], tmp_path)["state"].tolist() == ["finished"]
+
+
+def test_a_failing_run_is_kept_with_its_traceback_stops_no_other_and_is_tried_again(tmp_path, capsys):
+    bad, good = replace(TINY, lr=1e30), replace(TINY, seed=1)
+    table = execute([bad, good], tmp_path)
+    assert table["state"].tolist() == ["failed", "finished"]
+    assert table["error"][0].startswith("FloatingPointError: the loss became") and pd.isna(table["error"][1])
+    kept = json.loads((tmp_path / bad.name / "error.json").read_text())
+    assert "_train_epoch" in kept["traceback"] or "in train" in kept["traceback"]
+    assert "1 of 2 runs failed" in capsys.readouterr().out
+    again = execute([bad], tmp_path, Counting())
+    assert again["state"].tolist() == ["failed"] and Counting.calls == 1
+
+
+def test_one_bar_tells_how_much_is_done_and_begins_where_it_was(tmp_path, monkeypatch, capsys):
+    interrupted(tmp_path, monkeypatch)
+    capsys.readouterr()
+    execute([TINY, replace(TINY, seed=1)], tmp_path, progress=True)
+    shown = [line for line in capsys.readouterr().err.split("\r") if line.strip()]
+    assert shown[0].startswith(" 25%") and "<" in shown[0]  # two of four epochs of one of two runs
+    assert shown[-1].startswith("2 of 2 runs: 100%")
+    wide, long = replace(TINY, width=80), replace(TINY, epochs=8)
+    assert execution._cost(wide) > execution._cost(TINY) and execution._cost(long) > 1.9 * execution._cost(TINY)
+
+
+class Counting(Here):
+    calls = 0
+
+    def submit(self, *arguments):
+        Counting.calls += 1
+        return super().submit(*arguments)
+
+
+class Dying(Here):
+    """A process that is killed as soon as it has begun with a certain run."""
+
+    def __init__(self, name, begins=True):
+        self.name, self.begins = name, begins
+
+    def submit(self, work, run, place, *others):
+        if run.name != self.name:
+            return super().submit(work, run, place, *others)
+        place.mkdir(exist_ok=True)
+        if self.begins:
+            claims._create(claims._next(place))
+        future = Future()
+        future.set_exception(BrokenExecutor("killed"))
+        return future
+
+
+def test_a_run_that_kills_three_processes_is_given_up_and_the_others_finish(tmp_path):
+    table = execute([TINY, replace(TINY, seed=1)], tmp_path, Dying(TINY.name))
+    assert table["state"].tolist() == ["failed", "finished"] and "killed" in table["error"][0]
+    with pytest.raises(RuntimeError, match=f"{TINY.name} could not even begin in 3 processes.*__main__"):
+        execute([TINY], tmp_path / "other", Dying(TINY.name, begins=False))
+
+
+def test_data_that_are_not_there_are_an_error_before_anything_runs(tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        execute([replace(TINY, data="folder:nowhere")], tmp_path)
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "photos").mkdir()
+    monkeypatch.setenv("GROWLAB_DATA", str(tmp_path))  # a folder of pictures beside the other data
+    assert execution._absolute("folder:photos", str(tmp_path)) == f"folder:{tmp_path / 'photos'}"
+
+
+@pytest.mark.parametrize("jobs", [0, -1, "2", 1.5])
+def test_jobs_must_be_a_number_of_processes_and_runs_some(jobs, tmp_path):
+    with pytest.raises(ValueError, match="jobs must be a whole number of at least 1"):
+        gl.execute([TINY], tmp_path, jobs=jobs)
+    with pytest.raises(ValueError, match="no runs to train"):
+        gl.execute([], tmp_path)
