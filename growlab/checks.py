@@ -1,7 +1,7 @@
 """One voice for wrong values: "… must be …, got …: what to do". NumPy's numbers are as good as Python's.
 
-Each check returns the value as Python has it, so ``lr = number("lr", lr, "(0, inf)", "0.1 is usual")``. No number is True,
-False or NaN.
+Each check returns the value as Python has it: ``lr = number("lr", lr, "(0, inf)", "0.1 is usual")``. True, False and
+NaN are no numbers.
 """
 
 from difflib import get_close_matches
@@ -18,12 +18,12 @@ def whole(name: str, value, least: int, hint: str) -> int:
 
 
 def number(name: str, value, interval: str, hint: str) -> int | float:
-    """A number within an interval, written as in mathematics: ``"(0, 1]"`` is 0 < value ≤ 1, ``"[0, inf)"`` is finite."""
+    """A number within an interval as mathematics writes it: ``"(0, 1]"`` is 0 < value ≤ 1, ``"[0, inf)"`` is finite."""
     low, high = map(float, interval[1:-1].split(","))
-    if isinstance(value, Real) and not isinstance(value, bool):
-        if (low < value or value == low and interval[0] == "[") and (value < high or value == high and interval[-1] == "]"):
-            return plain(value)
-    raise ValueError(f"{name} must be a number in {interval}, got {value!r}: {hint}")
+    inside = isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high  # NaN is not
+    if not inside or (value == low and interval[0] == "(") or (value == high and interval[-1] == ")"):
+        raise ValueError(f"{name} must be in {interval}, got {value!r}: {hint}")
+    return plain(value)
 
 
 def one_of(name: str, value, known):

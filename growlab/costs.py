@@ -1,12 +1,14 @@
 """What tensors cost, in parameters and multiply-adds, when units grow: a plan's budget is counted with it."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from math import prod
 
 import torch
+from torch import nn
 
 from growlab.models import evaluating, hooked
 from growlab.structure.units import units
@@ -27,17 +29,24 @@ class TensorCost:
         return prod(shape)
 
 
-def costs_of(model, plan, batches):
-    grows = {}
+def size_of(costs: Iterable[TensorCost], what: str, added: Counter) -> int:
+    """ "parameters" or "flops" (multiply-adds per picture) of all tensors, with so many neurons added to the units."""
+    if what == "parameters":
+        return sum(cost.size(added) for cost in costs)
+    if any(cost.positions is None for cost in costs):
+        raise ValueError("flops depend on the size of the pictures: pass batches to gl.propose")
+    return sum(cost.size(added) * cost.positions for cost in costs)
+
+
+def costs_of(model: nn.Module, widths: Iterable[str], batches: Iterable | None) -> tuple[TensorCost, ...]:
+    """What every parameter costs when the units in ``widths`` grow; positions are counted if there are batches."""
+    grows, positions = {}, positions_of(model, batches) if batches is not None else {}
     for unit in units(model, coupled=True):
-        if unit.name in plan.widths:
-            for edit in unit.edits:
-                grows.setdefault(edit.tensor, []).append((edit.axis, unit.name, edit.repeat))
-    positions = positions_of(model, batches) if batches is not None else {}
+        for edit in unit.edits if unit.name in widths else ():
+            grows.setdefault(edit.tensor, []).append((edit.axis, unit.name, edit.repeat))
+    unknown = 0 if positions else None  # a layer that no picture meets costs nothing
     return tuple(
-        TensorCost(
-            tuple(p.shape), positions.get(name, 0 if p.dim() < 2 or positions else None), tuple(grows.get(name, ()))
-        )
+        TensorCost(tuple(p.shape), positions.get(name, unknown if p.dim() > 1 else 0), tuple(grows.get(name, ())))
         for name, p in model.named_parameters()
     )
 

@@ -4,8 +4,6 @@ A rule that a second-hand summary ascribes to Sakai & Hotta (2024); their paper 
 weights afterwards (``decorrelate``). Flow: propose, **gate**, budget, apply. Notebook 04 shows how the two differ.
 """
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor, nn
 

@@ -3,19 +3,20 @@
 Between ``apply`` and ``train`` in the flow: ``train`` calls it after an epoch. Notebooks 00 and 02.
 """
 
+import copy
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from inspect import signature
 from itertools import islice
 
-import torch
-
-from growlab import models
-from growlab.checks import one_of, plain, whole
+from growlab.checks import flag, number, one_of, plain, whole
 from growlab.decorrelation import check_options, decorrelate
 from growlab.gating import check_gate
-from growlab.plans import METHODS, GrowthPlan, apply, check_rate, propose
-from growlab.seeds import random_stream
+from growlab.models import parameter_count
+from growlab.plans import GrowthPlan, apply, growth_rate, method_of, propose, twins_of
+from growlab.seeds import seeded
 from growlab.similarity import similarity_figures
 from growlab.structure.units import units
 
@@ -57,39 +58,31 @@ class Growth:
     def __post_init__(self):
         for name, value in vars(self).items():
             object.__setattr__(self, name, plain(value))
-        check_rate(self.rate)
+        growth_rate(self.rate)
         one_of("budget", self.budget, BUDGETS)
-        if not callable(self.method) and self.method not in METHODS:
-            raise ValueError(
-                f"unknown method {self.method!r}: choose from {', '.join(METHODS)}, or pass your own function"
-            )
+        one_of("when", self.when, WHEN)
+        flag("per_unit", self.per_unit, "True gives every unit its share")
+        method_of(self.method)
         object.__setattr__(self, "at", moments(self.at))
         if (self.every is None) == (not self.at):
             raise ValueError(f"give either every= or at=, got every={self.every}, at={self.at}")
         if self.every is not None:
             whole("every", self.every, 1, "it grows after so many epochs, and after twice as many, …")
         check_options(self.k, self.decorrelate)
-        one_of("when", self.when, WHEN)
         if self.gate is not None:
             for name in self.gate_options:
                 one_of("option of gate", name, ("max_cosine", "on", "soft"))
             check_gate(**self.gate_options)
-        if isinstance(self.until, bool) or (
-            self.until is not None
-            and not (
-                0 < self.until <= 1 if isinstance(self.until, float) else isinstance(self.until, int) and self.until > 0
-            )
-        ):
-            raise ValueError(
-                f"until must be a validation accuracy in (0, 1] or a whole number of parameters, got {self.until!r}"
-            )
+        if isinstance(self.until, float):
+            number("until", self.until, "(0, 1]", "a validation accuracy, or a whole number of parameters")
+        elif self.until is not None:
+            whole("until", self.until, 1, "a number of parameters, or a validation accuracy in (0, 1]")
 
     def within(self, plan: GrowthPlan) -> GrowthPlan:
         """The best candidates within the budget."""
         if self.budget == "neurons":
             return plan.within(self.rate, per_unit=self.per_unit)
-        now = {"parameters": plan._parameters, "flops": plan._flops}[self.budget](0)
-        return plan.within(**{self.budget: int(now * (1 + self.rate))}, per_unit=self.per_unit)
+        return plan.within(**{self.budget: int(plan.size(self.budget) * (1 + self.rate))}, per_unit=self.per_unit)
 
     @property
     def gate_options(self) -> dict:
@@ -118,41 +111,54 @@ def moments(at: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(set(at)))
 
 
-def grow(model, data, growth, optimizer, history, epoch, seed, batch_size):
-    """One growth event, noted in the history; returns its seconds (without those of the notes)."""
-    note_similarity(model, history, epoch, "before growth")
-    started = time.perf_counter()
-    batches = data.batches("train", batch_size, seed=(seed, "proposal", epoch))
-    options = dict(growth.options)
-    if isinstance(growth.method, str):
-        options.setdefault("seed", (seed, "proposal", epoch))
-    with torch.random.fork_rng():
-        torch.manual_seed(random_stream(seed, "proposal", epoch).initial_seed())
+def after_epoch(growth, model, data, optimizer, history, row, *, epochs, seed, batch_size) -> dict:
+    """Grow if it is time, then take the K steps; the history notes both. Returns the seconds of each, without notes.
+
+    ``row``: the epoch's own, in the history; ``epochs``: of the whole run.
+    """
+    epoch, seconds = row["epoch"], {}
+    grows = epoch in growth.epochs(epochs) and not growth.enough(row)
+    steps = growth.k and (grows or (growth.when == "every_epoch" and epoch < epochs))
+    before = copy.deepcopy(model) if steps and growth.decorrelate.get("target") == "outputs" else None
+    if grows:
+        note_similarity(model, history, epoch, "before growth")
+        seconds["growth"] = _grow(growth, model, data, optimizer, history, epoch, seed, batch_size)
+        note_similarity(model, history, epoch, "after growth")
+    if steps:
+        batches = data.batches("train", batch_size, seed=(seed, "penalty", epoch))
+        seconds["decorrelation"] = _take_steps(growth, model, batches, history, epoch, (seed, "penalty", epoch), before)
+        if grows:
+            note_similarity(model, history, epoch, "after decorrelation")
+    return seconds
+
+
+def _grow(growth, model, data, optimizer, history, epoch, seed, batch_size):
+    started, stream = time.perf_counter(), (seed, "proposal", epoch)
+    batches = data.batches("train", batch_size, seed=stream)
+    takes_seed = "seed" in signature(method_of(growth.method)).parameters
+    options = ({"seed": stream} if takes_seed else {}) | growth.options
+    with seeded(*stream):
         plan = propose(growth.method, model, batches, **options)
     if growth.gate is not None:
         options = {"seed": (seed, "gate", epoch)} | growth.gate_options
-        if options.get("on", "weights") != "weights":
-            options["batches"] = islice(batches, 1)
-        plan = plan.gate(model, **options)
+        compares_outputs = options.get("on", "weights") != "weights"
+        plan = plan.gate(model, batches=islice(batches, 1) if compares_outputs else None, **options)
     plan = growth.within(plan)
     apply(model, plan, optimizer)
     seconds = time.perf_counter() - started
     history.growths.append({
         "epoch": epoch, "method": plan.method, "neurons": plan.neurons, "widths": plan.widths_after,
-        "parameters": models.parameter_count(model), "seconds": seconds, "new": plan.table().to_dict("list"),
+        "parameters": parameter_count(model), "seconds": seconds, "new": plan.table().to_dict("list"),
         **({} if growth.gate is None else {"refused": len(plan.refused)}),
     })  # fmt: skip
-    note_similarity(model, history, epoch, "after growth")
     return seconds
 
 
-def take_the_steps(model, data, growth, history, epoch, seed, batch_size, before):
-    """The K iterations, noted in the history; returns their seconds. ``before``: the network before it grew, if kept."""
-    started = time.perf_counter()
-    options, seed = dict(growth.decorrelate), (seed, "penalty", epoch)
+def _take_steps(growth, model, batches, history, epoch, seed, before):
+    started, options = time.perf_counter(), dict(growth.decorrelate)
     if options.get("target") or options.get("refresh"):
         count = max(growth.k + 1, REFRESH_BATCHES if options.get("refresh") else 0)
-        options["batches"] = list(islice(data.batches("train", batch_size, seed=seed), count))
+        options["batches"] = list(islice(batches, count))
     if before is not None:
         options["target"] = before
     trace = decorrelate(model, growth.k, twins=_twins(history), seed=seed, **options)
@@ -162,25 +168,17 @@ def take_the_steps(model, data, growth, history, epoch, seed, batch_size, before
     return seconds
 
 
-def _twins(history):
-    """Pairs (parent, child) by unit of all growth so far: new neurons go to the end, so indices stay valid."""
-    twins = {}
-    for event in history.growths:
-        new = event["new"]
-        for unit, parent, neuron in zip(new["unit"], new["parent"], new["neuron"]):
-            if parent >= 0:
-                twins.setdefault(unit, []).append((parent, neuron))
-    return twins
-
-
 def note_similarity(model, history, epoch, moment):
+    """Keep the figures of every layer's filters."""
     twins = _twins(history)
     layers = {unit.name: similarity_figures(unit.weight, twins.get(unit.name, ())) for unit in units(model)}
     history.similarity.append({"epoch": epoch, "when": moment, "layers": layers})
 
 
-def described(growth):
-    if growth is None:
-        return None
-    method = growth.method if isinstance(growth.method, str) else growth.method.__qualname__
-    return {**asdict(growth), "method": method, "at": list(growth.at)}
+def _twins(history):
+    """Of all growth so far: new neurons go to the end, so indices stay valid."""
+    twins = defaultdict(list)
+    for event in history.growths:
+        for unit, pairs in twins_of(event["new"]).items():
+            twins[unit] += pairs
+    return twins

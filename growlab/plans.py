@@ -18,9 +18,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from growlab.checks import whole
-from growlab.costs import TensorCost, costs_of
-from growlab.structure.units import Edit, units
+from growlab import gating
+from growlab.checks import number, one_of, whole
+from growlab.costs import TensorCost, costs_of, size_of
+from growlab.structure.units import Edit, units_with
 from growlab.surgery import widen
 
 METHODS = {  # name -> function; anything with the same signature can be passed instead of a name
@@ -74,7 +75,13 @@ class GrowthPlan:
     @property
     def parameters(self) -> int:
         """How many parameters the grown network has."""
-        return self._parameters(self.neurons)
+        return self.size("parameters", self.neurons)
+
+    def size(self, what: str, neurons: int = 0) -> int:
+        """ "parameters" or "flops" (multiply-adds per picture) of the network with the first so many candidates."""
+        if not self.costs:
+            raise ValueError(f"this plan does not know its costs: make it with gl.propose to use {what}=")
+        return size_of(self.costs, what, self._added(neurons))
 
     def table(self) -> pd.DataFrame:
         """A row per new neuron: its unit, its parent (-1: none), its kind, score, and the index it will have."""
@@ -85,29 +92,35 @@ class GrowthPlan:
             index[c.unit] += 1
         return pd.DataFrame(rows, columns=["unit", "parent", "kind", "score", "neuron"])
 
+    @property
+    def twins(self) -> dict[str, list[tuple[int, int]]]:
+        """Pairs (parent, child) by unit, by their indices after growth."""
+        return twins_of(self.table())
+
     def within(self, rate=None, *, neurons=None, parameters=None, flops=None, per_unit=False) -> "GrowthPlan":
         """The best candidates within one budget; give exactly one.
 
         ``rate``: round(rate · neurons of the units that can grow), over the whole network, or all candidates where a
-        method found fewer worth building (``plan.neurons`` tells). ``neurons``: exactly so many. ``parameters``, ``flops`` (multiply-adds per picture): as many as fit if the *grown network* may have
-        so many. ``per_unit=True`` shares the number over the units in proportion to their widths.
+        method found fewer worth building (``plan.neurons`` tells). ``neurons``: exactly so many. ``parameters``,
+        ``flops`` (multiply-adds per picture): as many as fit if the *grown network* may have so many.
+        ``per_unit=True`` shares the number over the units in proportion to their widths.
         """
         given = {"rate": rate, "neurons": neurons, "parameters": parameters, "flops": flops}
         given = {name: value for name, value in given.items() if value is not None}
         if len(given) != 1:
             raise ValueError(
-                f"within takes exactly one budget (rate, neurons, parameters or flops), got {given or 'none'}"
+                f"within takes exactly one budget (rate, neurons, parameters, flops), got {given or 'none'}"
             )
         ranked = replace(self, candidates=tuple(sorted(self.candidates, key=lambda c: -c.score)))
-        if rate is not None:
-            check_rate(rate)
-            neurons = round(rate * sum(self.widths.values()))
-        elif parameters is not None:
-            neurons = ranked._most_that_fits("parameters", parameters, ranked._parameters)
-        elif flops is not None:
-            neurons = ranked._most_that_fits("flops", flops, ranked._flops)
+        ((name, budget),) = given.items()
+        if name == "rate":
+            neurons = round(growth_rate(rate) * sum(self.widths.values()))
+        elif name != "neurons":
+            least = self.size(name)
+            number(name, budget, f"[{least}, inf)", "it must be at least what the network has already")
+            neurons = bisect_right(range(self.neurons + 1), budget, key=lambda count: ranked.size(name, count)) - 1
         whole("neurons", neurons, 0, f"the plan has {self.neurons} candidates")
-        if rate is None and neurons > self.neurons:
+        if neurons > self.neurons and rate is None:
             raise ValueError(
                 f"the plan has {self.neurons} candidates, {neurons} were asked for: ask for fewer, or propose more"
             )
@@ -130,9 +143,12 @@ class GrowthPlan:
         From a second-hand summary, not from the paper (notebook 04). Raises ``ValueError`` for options out
         of range, missing or empty batches, and a model of other widths.
         """
-        from growlab.gating import gate
-
-        return gate(self, model, max_cosine, on=on, batches=batches, soft=soft, seed=seed)
+        candidates = sorted(self.candidates, key=lambda candidate: -candidate.score)
+        found = units_with(model, self.widths)
+        accepted, refused = gating.gate(
+            model, found, candidates, max_cosine, on=on, batches=batches, soft=soft, seed=seed
+        )
+        return replace(self, candidates=tuple(accepted), refused=(*self.refused, *refused))
 
     def _per_unit(self, neurons, exact):
         left = share_out(neurons, self.widths)
@@ -146,25 +162,8 @@ class GrowthPlan:
             raise ValueError(f"too few candidates for an equal share of every unit, missing: {short}; propose more")
         return replace(self, candidates=tuple(chosen))
 
-    def _most_that_fits(self, name, budget, cost):
-        if not self.costs:
-            raise ValueError(f"this plan does not know its costs: make it with gl.propose to use {name}=")
-        if not budget >= cost(0):  # nan is not
-            raise ValueError(f"{name} must be at least what the network has already, {cost(0):,}, got {budget:,}")
-        return bisect_right(range(self.neurons + 1), budget, key=cost) - 1
-
     def _added(self, neurons):
         return Counter(candidate.unit for candidate in self.candidates[:neurons])
-
-    def _parameters(self, neurons):
-        added = self._added(neurons)
-        return sum(layer.size(added) for layer in self.costs)
-
-    def _flops(self, neurons):
-        if any(layer.positions is None for layer in self.costs):
-            raise ValueError("flops depend on the size of the pictures: pass batches to gl.propose")
-        added = self._added(neurons)
-        return sum(layer.size(added) * layer.positions for layer in self.costs)
 
 
 def propose(method: str | Callable, model: nn.Module, batches: Iterable | None = None, **options) -> GrowthPlan:
@@ -174,12 +173,13 @@ def propose(method: str | Callable, model: nn.Module, batches: Iterable | None =
     ``(model, batches, **options) -> GrowthPlan``. ``options`` go to it. Raises ``ValueError`` for an unknown method
     and for a model in which nothing can grow.
     """
-    if isinstance(method, str):
-        if method not in METHODS:
-            raise ValueError(f"unknown method {method!r}: choose from {', '.join(METHODS)}, or pass your own function")
-        method = resolve_name(METHODS[method])
-    plan = method(model, batches, **options)
-    return replace(plan, costs=costs_of(model, plan, batches))
+    plan = method_of(method)(model, batches, **options)
+    return replace(plan, costs=costs_of(model, plan.widths, batches))
+
+
+def method_of(method: str | Callable) -> Callable:
+    """The function behind the name of a method; a function of your own is itself."""
+    return method if callable(method) else resolve_name(METHODS[one_of("method", method, METHODS)])
 
 
 def apply(model: nn.Module, plan: GrowthPlan, optimizer: torch.optim.Optimizer | None = None) -> GrowthPlan:
@@ -188,18 +188,7 @@ def apply(model: nn.Module, plan: GrowthPlan, optimizer: torch.optim.Optimizer |
     The same plan can be applied to a copy of the model (an average of its weights, say). Returns the plan. Raises
     ``ValueError`` if the model has other widths than the plan was made for; then nothing has changed.
     """
-    found = {unit.name: unit for unit in units(model, coupled=True)}
-    widths = {name: found[name].neurons for name in plan.widths if name in found}
-    if widths != plan.widths:
-        other = {
-            name: (width, widths.get(name, "missing"))
-            for name, width in plan.widths.items()
-            if widths.get(name) != width
-        }
-        raise ValueError(
-            f"the plan was made for other widths; unit: (plan, model) {other}; propose again for this model"
-        )
-    new = {}
+    found, new = units_with(model, plan.widths), {}
     for candidate in plan.candidates:
         new.setdefault(found[candidate.unit], []).append(candidate)
     if new:  # a method may find nothing worth building
@@ -207,9 +196,18 @@ def apply(model: nn.Module, plan: GrowthPlan, optimizer: torch.optim.Optimizer |
     return plan
 
 
-def check_rate(rate: float) -> None:
-    if not 0 < rate <= 1:
-        raise ValueError(f"growth rate must be in (0, 1], got {rate}: 0.35 adds 35 % of the neurons")
+def twins_of(table) -> dict[str, list[tuple[int, int]]]:
+    """Pairs (parent, child) by unit, of a plan's table or of what a record keeps of it."""
+    twins = {}
+    for unit, parent, neuron in zip(table["unit"], table["parent"], table["neuron"]):
+        if parent >= 0:
+            twins.setdefault(unit, []).append((parent, neuron))
+    return twins
+
+
+def growth_rate(rate: float) -> float:
+    """A checked rate."""
+    return number("growth rate", rate, "(0, 1]", "0.35 adds 35 % of the neurons")
 
 
 def share_out(total: int, widths: dict[str, int]) -> dict[str, int]:
@@ -228,7 +226,8 @@ def preview(model: nn.Module, plan: GrowthPlan, batch: tuple[Tensor, Tensor]) ->
 
     ``batch``: (images, labels). Both are changes of the mean cross-entropy in eval mode, in nats per picture, so good
     growth is negative. ``predicted`` is minus the sum of the scores, as if candidates did not meet each other; nan for
-    "random" and "net2net", whose scores are random numbers. ``actual`` is measured on a copy that has grown. Notebook 03.
+    "random" and "net2net", whose scores are random numbers. ``actual`` is measured on a copy that has grown.
+    Notebook 03.
     """
     images, labels = batch
     grown = deepcopy(model).eval()

@@ -3,13 +3,15 @@
 Beside the flow: ``train`` writes them after every epoch, ``save`` and ``load`` are for any model. Notebook 00.
 """
 
-import copy
 import io
 import json
 import os
 import platform
+import subprocess
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import version
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
@@ -68,12 +70,26 @@ def environment(device="cpu") -> dict:
     if Path("/proc/cpuinfo").exists():
         names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
         processor = names[0].partition(":")[2].strip() if names else processor
-    gpu = torch.cuda.get_device_name(device) if torch.device(device).type == "cuda" else None
+    cuda = torch.device(device).type == "cuda"
     return {
-        "growlab": version("growlab"), "torch": str(torch.__version__), "python": platform.python_version(),
-        "system": platform.system(), "processor": processor, "cores": os.cpu_count(), "gpu": gpu,
-        "threads": torch.get_num_threads(),
+        **_code(), "torch": str(torch.__version__), "python": platform.python_version(), "system": platform.system(),
+        "processor": processor, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(device) if cuda else None, "cuda": torch.version.cuda if cuda else None,
+        "cudnn": torch.backends.cudnn.version() if cuda else None,
     }  # fmt: skip
+
+
+@lru_cache
+def _code():
+    """Version and commit of growlab, "…-dirty" for files that were changed since; None where nothing tells."""
+    found, home = {"growlab": None, "commit": None}, Path(__file__).resolve().parents[1]
+    with suppress(PackageNotFoundError):  # not installed by pip, but found on the path
+        found["growlab"] = version("growlab")
+    if (home / ".git").exists():
+        with suppress(OSError, subprocess.SubprocessError):
+            said = ["git", "-C", str(home), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
+            found["commit"] = subprocess.run(said, capture_output=True, text=True, check=True).stdout.strip()
+    return found
 
 
 def save(path, model: nn.Module, **extra) -> None:
@@ -114,32 +130,26 @@ def read_checkpoint(path) -> dict:
     except Exception as error:
         raise ValueError(f"{path} is not a checkpoint of growlab, or damaged: {type(error).__name__}") from error
     if not isinstance(contents, dict) or not {"recipe", "model"} <= contents.keys():
-        raise ValueError(
-            f"{path} is not a checkpoint of growlab: gl.save writes one; a state_dict goes into model.load_state_dict"
-        )
+        hint = "gl.save writes one; a state_dict goes into model.load_state_dict"
+        raise ValueError(f"{path} is not a checkpoint of growlab: {hint}")
     return contents
 
 
 def restore(model: nn.Module, state: dict, path) -> None:
     """Grow a model to the shapes of a state dict, and load it. ``path`` is named in the error."""
-    new = {}
+    new, shapes = {}, {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     for unit in units(model, coupled=True):
-        edit = next(edit for edit in unit.edits if edit.kind == "copy")
-        missing = len(state[edit.tensor].movedim(edit.axis, 0)) - unit.neurons if edit.tensor in state else 0
-        if missing > 0:
-            new[unit] = [Candidate(unit.name)] * missing
-    if new:  # on a copy first, so that a refused file leaves the model as it is
-        trial = copy.deepcopy(model)
-        widen(trial, {unit: new[twin] for unit in units(trial, coupled=True) for twin in new if twin.name == unit.name})
-        _load_state(trial, state, path)
+        name, axis, *_ = unit.filters
+        there = state[name].shape[axis] if name in state and state[name].dim() > axis else 0
+        if there > unit.neurons:
+            new[unit] = [Candidate(unit.name)] * (there - unit.neurons)
+            for edit in (edit for edit in unit.edits if edit.tensor in shapes):
+                shapes[edit.tensor][edit.axis] += len(new[unit]) * edit.repeat
+    there = {name: list(tensor.shape) for name, tensor in state.items()}
+    if other := [name for name in shapes | there if shapes.get(name) != there.get(name)]:  # before anything changes
+        told = "; ".join(f"{name}: {there.get(name)} there, {shapes.get(name)} here" for name in other[:3])
+        raise ValueError(
+            f"{path} is of another architecture than the model ({told}): pass one like that it was made of"
+        )
     widen(model, new)
-    _load_state(model, state, path)
-
-
-def _load_state(model, state, path):
-    before = copy.deepcopy(model.state_dict())
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:  # after it has loaded what fits
-        model.load_state_dict(before)
-        raise ValueError(f"{path} is of another architecture than the model: {error}") from error
+    model.load_state_dict(state)

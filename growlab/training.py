@@ -5,13 +5,12 @@ Whatever is random (order of the data, growth, dropout) has a stream of its own 
 resumed from the checkpoint of an epoch ends bit-equal to one that was never stopped. Notebooks 00 and 02.
 """
 
-import copy
 import math
 import time
 import zlib
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -20,11 +19,11 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from growlab import models
-from growlab.checks import one_of, plain, whole
+from growlab.checks import flag, number, one_of, plain, whole
 from growlab.data.batches import Data, Split
-from growlab.growth import Growth, described, grow, note_similarity, take_the_steps
+from growlab.growth import Growth, after_epoch, note_similarity
 from growlab.records import History, environment, read_checkpoint, restore, save
-from growlab.seeds import random_stream
+from growlab.seeds import seeded
 from growlab.structure.units import units
 
 SCHEDULES = ("cosine", "restarts", "constant_then_cosine")
@@ -50,24 +49,40 @@ def learning_rate(schedule: str, epoch: float, epochs: int, growths=()) -> float
     return (1 + math.cos(math.pi * max(epoch - start, 0) / (end - start))) / 2
 
 
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained by SGD; see ``train``. Raises ``ValueError`` for settings that cannot be trained."""
+
+    epochs: int
+    seed: int = 0
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    batch_size: int = 128
+    schedule: str = "cosine"
+    augment: bool = True
+    precision: str = "float32"
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            object.__setattr__(self, name, plain(value))
+        whole("epochs", self.epochs, 1, "the paper has 250")
+        whole("seed", self.seed, 0, "seeds are numbered from 0")
+        whole("batch_size", self.batch_size, 1, "128 is usual")
+        number("lr", self.lr, "(0, inf)", "0.1 is usual")
+        number("momentum", self.momentum, "[0, 1)", "0.9 is usual")
+        number("weight_decay", self.weight_decay, "[0, inf)", "1e-4 is usual")
+        one_of("schedule", self.schedule, SCHEDULES)
+        flag("augment", self.augment, "True moves and mirrors the pictures")
+        one_of("precision", self.precision, PRECISIONS)
+
+
 def train(
-    model: nn.Module,
-    data: Data,
-    epochs: int,
-    *,
-    growth: Growth | None = None,
-    seed: int = 0,
-    folder=None,
-    lr: float = 0.1,
-    momentum: float = 0.9,
-    weight_decay: float = 1e-4,
-    batch_size: int = 128,
-    schedule: str = "cosine",
-    augment: bool = True,
-    precision: str = "float32",
-    progress: bool = True,
+    model: nn.Module, data: Data, epochs: int, *, growth: Growth | None = None, seed: int = 0, folder=None,
+    lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 1e-4, batch_size: int = 128, schedule: str = "cosine",
+    augment: bool = True, precision: str = "float32", progress: bool = True,
     each_epoch: Callable[[History], None] | None = None,
-) -> History:
+) -> History:  # fmt: skip
     """Train a model in place by SGD and let it grow; returns the history, with the accuracy on the test pictures.
 
     The paper (§4.1) gives 250 epochs, momentum 0.9, a cosine and batches of 128; its learning rate and weight decay
@@ -79,86 +94,82 @@ def train(
 
     ``each_epoch(history)`` is called after every epoch, before it is kept; what it raises ends the run there.
     """
-    epochs, seed, batch_size, lr, momentum, weight_decay = plain((epochs, seed, batch_size, lr, momentum, weight_decay))
-    whole("epochs", epochs, 1, "the paper has 250")
-    growths = growth.epochs(epochs) if growth else ()
-    learning_rate(schedule, 0, epochs, growths)
-    one_of("precision", precision, PRECISIONS)
+    recipe = Recipe(epochs, seed, lr, momentum, weight_decay, batch_size, schedule, augment, precision)
+    growths = growth.epochs(recipe.epochs) if growth else ()
     model.to(data.train.images.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr, momentum=momentum, weight_decay=weight_decay)
-    settings = plain({
-        "data": data.name, "pictures": len(data.train), "checksum": _checksum(data.train), "epochs": epochs,
-        "growth": described(growth), "seed": seed, "lr": lr, "momentum": momentum, "weight_decay": weight_decay,
-        "batch_size": batch_size, "schedule": schedule, "augment": augment, "precision": precision,
-        "model": models.recipe(model) or type(model).__name__,
-    })  # fmt: skip
-    history = History(settings, environment(data.train.images.device))
-    checkpoint = None
-    if folder is not None:
-        checkpoint = Path(folder) / "checkpoint.pt"
-        if checkpoint.exists():
-            history = _resume(checkpoint, model, optimizer, settings)
-        else:
-            checkpoint.parent.mkdir(parents=True, exist_ok=True)
-            _write_checkpoint(checkpoint, model, optimizer, history)
-    done = len(history.epochs)
-
-    with threads(history.environment["threads"]), tqdm(
-        total=epochs * len(data.batches("train", batch_size)), initial=done * len(data.batches("train", batch_size)),
-        desc="training", unit="batch", leave=False, disable=not progress,
-    ) as bar:  # fmt: skip
+    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
+    history, checkpoint = _begin(model, data, optimizer, recipe, growth, folder)
+    done, steps = len(history.epochs), len(data.batches("train", batch_size))
+    bar = tqdm(
+        total=epochs * steps, initial=done * steps, desc="training", unit="batch", leave=False, disable=not progress
+    )
+    with threads(history.environment["threads"]), bar:
         try:
-            for epoch in range(done, epochs):
-                started = time.perf_counter()
-                batches = data.batches("train", batch_size, augment=augment, seed=(seed, "data", epoch))
-                with torch.random.fork_rng():  # dropout draws from the global generator
-                    torch.manual_seed(random_stream(seed, "dropout", epoch).initial_seed())
-                    loss, accuracy = _train_epoch(
-                        model, batches, optimizer, PRECISIONS[precision], bar,
-                        lambda part: lr * learning_rate(schedule, epoch + part, epochs, growths),
-                    )  # fmt: skip
-                trained = time.perf_counter()
-                if not math.isfinite(loss):
-                    raise FloatingPointError(f"the loss became {loss} in epoch {epoch + 1}: lower lr (it is {lr})")
-                row = {
-                    "epoch": epoch + 1, "loss": loss, "train_accuracy": accuracy,
-                    "val_accuracy": evaluate(model, data.val), "learning_rate": optimizer.param_groups[0]["lr"],
-                    "widths": {unit.name: unit.neurons for unit in units(model)},
-                    "parameters": models.parameter_count(model),
-                }  # fmt: skip
-                seconds = {"training": trained - started, "evaluation": time.perf_counter() - trained}
-                grows = epoch + 1 in growths and not growth.enough(row)
-                steps = growth and growth.k and (grows or (growth.when == "every_epoch" and epoch + 1 < epochs))
-                before = copy.deepcopy(model) if steps and growth.decorrelate.get("target") == "outputs" else None
-                if grows:
-                    seconds["growth"] = grow(model, data, growth, optimizer, history, epoch + 1, seed, batch_size)
-                if steps:
-                    seconds["decorrelation"] = take_the_steps(
-                        model, data, growth, history, epoch + 1, seed, batch_size, before
-                    )
-                    if grows:
-                        note_similarity(model, history, epoch + 1, "after decorrelation")
-                history.epochs.append(row | {"seconds": seconds})
-                bar.set_postfix(loss=f"{loss:.3f}", val=f"{row['val_accuracy']:.1%}", parameters=row["parameters"])
-                if epoch + 1 == epochs:
-                    note_similarity(model, history, epochs, "end")
-                    history.result = {
-                        "test_accuracy": evaluate(model, data.test), "parameters": row["parameters"],
-                        "widths": row["widths"],
-                    }  # fmt: skip
+            for epoch in range(done, recipe.epochs):
+                row = _learn(model, data, optimizer, recipe, growths, epoch, bar)
+                if growth:
+                    how = {"epochs": recipe.epochs, "seed": recipe.seed, "batch_size": recipe.batch_size}
+                    row["seconds"] |= after_epoch(growth, model, data, optimizer, history, row, **how)
+                history.epochs.append(row)
+                if epoch + 1 == recipe.epochs:
+                    _finish(model, data, history)
                 if each_epoch:
                     each_epoch(history)
                 if checkpoint:
                     _write_checkpoint(checkpoint, model, optimizer, history)
         except KeyboardInterrupt:
-            where = (
-                f"; run the same call again to go on from {checkpoint}" if checkpoint else " (no folder, nothing kept)"
-            )
+            where = f"; the same call goes on from {checkpoint}" if checkpoint else " (no folder, nothing kept)"
             tqdm.write(f"stopped after epoch {len(history.epochs)} of {epochs}{where}")
             raise
-    if folder is not None:
-        history.save(Path(folder) / "record.json")
+    if checkpoint:
+        history.save(checkpoint.with_name("record.json"))
     return history
+
+
+def _begin(model, data, optimizer, recipe, growth, folder):
+    """The history, empty or as the folder holds it, and the path of the checkpoint, if there is a folder."""
+    settings = plain({
+        "data": data.name, "pictures": len(data.train), "checksum": _checksum(data.train), **asdict(recipe),
+        "growth": _described(growth), "model": models.recipe(model) or type(model).__name__,
+    })  # fmt: skip
+    history = History(settings, environment(data.train.images.device))
+    if folder is None:
+        return history, None
+    checkpoint = Path(folder) / "checkpoint.pt"
+    if checkpoint.exists():
+        return _resume(checkpoint, model, optimizer, settings), checkpoint
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    _write_checkpoint(checkpoint, model, optimizer, history)
+    return history, checkpoint
+
+
+def _learn(model, data, optimizer, recipe, growths, epoch, bar):
+    """One epoch of training: its row for the history."""
+    started = time.perf_counter()
+    batches = data.batches("train", recipe.batch_size, augment=recipe.augment, seed=(recipe.seed, "data", epoch))
+
+    def rate(part):
+        return recipe.lr * learning_rate(recipe.schedule, epoch + part, recipe.epochs, growths)
+
+    with seeded(recipe.seed, "dropout", epoch):  # which draws from the global generator
+        loss, accuracy = _train_epoch(model, batches, optimizer, PRECISIONS[recipe.precision], bar, rate)
+    trained = time.perf_counter()
+    if not math.isfinite(loss):
+        raise FloatingPointError(f"the loss became {loss} in epoch {epoch + 1}: lower lr (it is {recipe.lr})")
+    row = {
+        "epoch": epoch + 1, "loss": loss, "train_accuracy": accuracy, "val_accuracy": evaluate(model, data.val),
+        "learning_rate": optimizer.param_groups[0]["lr"], "widths": {unit.name: unit.neurons for unit in units(model)},
+        "parameters": models.parameter_count(model),
+    }  # fmt: skip
+    bar.set_postfix(loss=f"{loss:.3f}", val=f"{row['val_accuracy']:.1%}", parameters=row["parameters"])
+    return row | {"seconds": {"training": trained - started, "evaluation": time.perf_counter() - trained}}
+
+
+def _finish(model, data, history):
+    last = history.epochs[-1]
+    note_similarity(model, history, last["epoch"], "end")
+    history.result = {"test_accuracy": evaluate(model, data.test)}
+    history.result |= {name: last[name] for name in ("parameters", "widths")}
 
 
 @torch.inference_mode()
@@ -230,3 +241,10 @@ def _resume(path, model, optimizer, settings):
     restore(model, contents["model"], path)
     optimizer.load_state_dict(contents["optimizer"])
     return history
+
+
+def _described(growth):
+    if growth is None:
+        return None
+    method = growth.method if isinstance(growth.method, str) else growth.method.__qualname__
+    return {**asdict(growth), "method": method, "at": list(growth.at)}

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from growlab.structure.graph import CONV_TRANSPOSE, PER_CHANNEL, layer_type, named_tensors, plain_name
 
-# Functions, methods and layers by ``plain_name``: copying a channel before any of these is the same as copying it after.
+# Functions, methods and layers by ``plain_name``: to copy a channel before one of them is as good as after it.
 ELEMENTWISE = frozenset(
     """relu relu6 leakyrelu elu selu celu gelu silu mish softplus sigmoid tanh hardtanh hardswish hardsigmoid logsigmoid
     softsign threshold dropout dropout1d dropout2d dropout3d alphadropout stochasticdepth neg abs exp sqrt square pow

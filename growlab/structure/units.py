@@ -45,10 +45,14 @@ class Unit:
     producer: Tensor | None = field(default=None, repr=False, compare=False)
 
     @property
+    def filters(self) -> Edit:
+        """Where the filters lie: the edit of the first producer's weight."""
+        return next(edit for edit in self.edits if edit.kind == "copy" and edit.tensor == f"{self.name}.weight")
+
+    @property
     def weight(self) -> Tensor:
         """The filters of the first producer as rows: a view of shape ``(n, D)``, D = C_in·k_h·k_w."""
-        axis = next(edit.axis for edit in self.edits if edit.kind == "copy")
-        return self.producer.detach().movedim(axis, 0).flatten(1)
+        return self.producer.detach().movedim(self.filters.axis, 0).flatten(1)
 
 
 def units(model: nn.Module, coupled: bool = False, explain: bool = False) -> list[Unit]:
@@ -78,6 +82,17 @@ def _units_of(reader) -> list[Unit]:
         Unit(c.layers[0], c.size, tuple(c.layers), tuple(found), c.reason, reader.tensors[f"{c.layers[0]}.weight"])
         for c, found in edits.items()
     ]
+
+
+def units_with(model: nn.Module, widths: dict[str, int]) -> dict[str, Unit]:
+    """The units of a model by name, if those in ``widths`` have so many neurons; a ``ValueError`` if not."""
+    found = {unit.name: unit for unit in units(model, coupled=True)}
+    now = {name: found[name].neurons if name in found else "missing" for name in widths}
+    if other := {name: (width, now[name]) for name, width in widths.items() if now[name] != width}:
+        raise ValueError(
+            f"the plan was made for other widths; unit: (plan, model) {other}; propose again for this model"
+        )
+    return found
 
 
 def growable(model: nn.Module, coupled: bool = False) -> list[Unit]:

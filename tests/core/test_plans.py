@@ -208,7 +208,7 @@ def test_unknown_methods_are_answered_with_the_list(model):
 @pytest.mark.parametrize("budget, message", [
     ({}, "exactly one budget"), ({"rate": 0.3, "neurons": 2}, "exactly one budget"), ({"neurons": 23}, "22 candidates, 23"),
     ({"neurons": -1}, "22 candidates"), ({"neurons": 2.5}, "whole number of at least 0, got 2.5"), ({"flops": 10**9}, "pass batches"),
-    ({"parameters": 10}, "at least what the network has already, .* got 10"), ({"parameters": math.nan}, "already, .* got nan"),
+    ({"parameters": 10}, "got 10: it must be at least what the network has already"), ({"parameters": math.nan}, "parameters must be in .*, got nan"),
 ])  # fmt: skip
 def test_impossible_budgets_say_why(model, budget, message):
     with pytest.raises(ValueError, match=message):
