@@ -300,7 +300,7 @@ def test_run_grows_a_model_of_your_own(tmp_path):
 @pytest.mark.parametrize(
     "change, named",
     [
-        ("--data cats", "unknown data set 'cats'"),
+        ("--data cats", "data set must be one of .*, got 'cats'"),
         ("--data folder:missing", "missing"),
         ("--limit 1", "limit"),
         ("--model resnet", "model must be one of .*, got 'resnet'"),
