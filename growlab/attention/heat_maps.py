@@ -1,4 +1,4 @@
-"""Heat maps: where a picture speaks for a class, by pytorch-grad-cam, not scaled, so that shares of a map mean something."""
+"""Heat maps: where a picture speaks for a class, by pytorch-grad-cam, not scaled: shares of a map mean something."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from growlab.attention.inputs import check_pictures, checked_targets
 from growlab.checks import one_of, whole
-from growlab.models import evaluating
+from growlab.models import evaluating, hooked
 
 FINEST = 4  # the default layer's maps are at most so many times smaller than the picture
 
@@ -45,48 +46,16 @@ def heatmaps(model: nn.Module, images: Tensor, targets, layer=None, method="grad
     finite. Notebook 06.
     """
     one_of("method", method, known := _methods())
-    whole("batch_size", batch_size, 1, "100 is usual")
+    batch_size = whole("batch_size", batch_size, 1, "100 is usual")
     check_pictures(images)
     if any(p.dtype == torch.bfloat16 for p in model.parameters()):
-        raise ValueError(
-            "pytorch-grad-cam computes in NumPy, which knows no bfloat16: pass copy.deepcopy(model).float()"
-        )
+        raise ValueError("NumPy, which the library computes in, knows no bfloat16: pass copy.deepcopy(model).float()")
     with _as_it_was(model):
         name, classes = _look_at(model, images[:1], layer)
         targets = checked_targets(targets, images, classes)
         batches = zip(images.split(batch_size), targets.split(batch_size))
         maps = torch.cat([_raw_maps(known[method], model, model.get_submodule(name), *batch) for batch in batches])
     return Heatmaps(maps, name, method)
-
-
-def check_pictures(images):
-    if images.dim() != 4 or not len(images):
-        raise ValueError(
-            f"pictures must be (N, C, H, W), at least one, got {tuple(images.shape)}: one picture is images[:1]"
-        )
-
-
-def checked_targets(targets, images, classes):
-    """As a tensor (N,) of whole numbers: the class that each picture's map is about."""
-    targets = torch.as_tensor(targets)
-    if targets.dim() != 1 or len(targets) != len(images):
-        got = len(targets) if targets.dim() == 1 else f"the shape {tuple(targets.shape)}"
-        raise ValueError(f"one target class per picture, got {got} for {len(images)}: pass labels, say")
-    if targets.is_floating_point() or targets.dtype == torch.bool:
-        raise ValueError(f"targets must be whole numbers, got {targets.dtype}: pass labels, say, or .long() of them")
-    if len(wrong := targets[(targets < 0) | (targets >= classes)]):
-        raise ValueError(f"targets must be classes in 0..{classes - 1}, got {wrong[0]}")
-    return targets
-
-
-def checked_maps(cams):
-    """The tensor (N, H, W) in ``Heatmaps``, or in what else is one, on the CPU and without gradients."""
-    maps = torch.as_tensor(cams.maps if isinstance(cams, Heatmaps) else cams).detach().cpu()
-    if maps.dim() != 3 or maps.shape[1:].numel() < 2:
-        raise ValueError(f"heat maps must be (N, H, W), of more than one pixel, got {tuple(maps.shape)}")
-    if not maps.isfinite().all():
-        raise ValueError("heat maps must be finite, got NaN or infinity: look at what they were computed from")
-    return maps
 
 
 def _raw_maps(cam_of, model, layer, images, targets):
@@ -110,18 +79,15 @@ def _methods():
     import pytorch_grad_cam as library
     from pytorch_grad_cam.base_cam import BaseCAM
 
-    kinds = {
-        name.lower(): kind
-        for name, kind in vars(library).items()
-        if isinstance(kind, type) and issubclass(kind, BaseCAM)
-    }
+    found = {name.lower(): kind for name, kind in vars(library).items() if isinstance(kind, type)}
+    kinds = {name: kind for name, kind in found.items() if issubclass(kind, BaseCAM)}
     del kinds["fullgrad"], kinds["randomcam"]  # of all layers at once; of NumPy's global random numbers
     return kinds | {"gradcam++": library.GradCAMPlusPlus}
 
 
 @contextmanager
 def _as_it_was(model):
-    """Eval mode, gradients on, nothing computed in place (that would overwrite what hooks have seen); then as before."""
+    """Eval mode, gradients on, nothing in place (it would overwrite what hooks have seen); afterwards as before."""
     before = [(p, "grad", p.grad) for p in model.parameters()]
     before += [(m, "inplace", m.inplace) for m in model.modules() if hasattr(m, "inplace")]
     for thing, name, _ in before:
@@ -136,18 +102,14 @@ def _as_it_was(model):
 
 def _look_at(model, image, layer):
     """(name of the layer, number of classes)."""
-    names, sizes, handles = {module: name for name, module in model.named_modules()}, {}, []
+    names, sizes = {module: name for name, module in model.named_modules()}, {}
 
     def note(module, _, output):
         sizes.pop(module, None)  # the order is that of the last call
         sizes[module] = tuple(output.shape[2:]) if isinstance(output, Tensor) and output.dim() == 4 else ()
 
-    try:
-        handles += [module.register_forward_hook(note) for module in names]
+    with hooked(dict.fromkeys(names, note)):
         classes = model(image).shape[1]
-    finally:
-        for handle in handles:
-            handle.remove()
     if layer is None:
         least = [-(-side // FINEST) for side in image.shape[2:]]
         single = {module: size for module, size in sizes.items() if size and not any(module.children())}

@@ -18,17 +18,18 @@ from growlab.seeds import random_stream
 
 # ------------------------------------------------------------------------------------ interventions, on critters
 def changed(data: Data, n: int, seed=0, **how) -> Split:
-    """n critters that no split of ``data`` holds, drawn as ``how`` tells ``critters.draw``, normalised as ``data.test``."""
+    """n critters that no split of ``data`` holds, drawn by ``critters.draw(**how)``, normalised as ``data.test``.
+
+    Raises ``ValueError`` if ``data`` are no critters, and for what ``draw`` refuses.
+    """
     if data.test.forms is None:
         raise ValueError("only critters can be changed, and these pictures are none: pass gl.load_data('critters')")
     drawn = _drawn(n, seed, tuple(sorted(how.items())))
-    columns = {
-        name: torch.tensor(column, device=data.test.images.device) for name, column in vars(drawn).items()
-    }  # copies
-    return replace(data.test, **columns)
+    device = data.test.images.device
+    return replace(data.test, **{name: torch.tensor(column, device=device) for name, column in vars(drawn).items()})
 
 
-@lru_cache(16, typed=True)  # seed=1.0 is not seed=1
+@lru_cache(16, typed=True)  # seed=True is an error, whether seed=1 was there or not
 def _drawn(n, seed, how):  # the same critters for one seed, whatever how, but for the pixels that it is about
     return critters.draw(n, random_stream(seed, "interventions").initial_seed(), **dict(how))
 
@@ -40,7 +41,8 @@ def logits(model: nn.Module, split: Split, batch_size=500) -> Tensor:
         scores = torch.cat([model(images) for images, _ in split.batches(batch_size)])
     if scores.shape[1] < len(split.classes):
         raise ValueError(
-            f"the network knows {scores.shape[1]} classes, the pictures have {len(split.classes)}: train one that knows them all"
+            f"the network knows {scores.shape[1]} classes, the pictures have {len(split.classes)}: "
+            "train one that knows them all"
         )
     return scores
 
@@ -55,8 +57,9 @@ class Votes(NamedTuple):
 def part_votes(model: nn.Module, data: Data, n: int = 1000, seed=0) -> Votes:
     """Whose form does the decision follow when one part shows another class, the donor, and four show the true one?
 
-    n new critters with five honest parts; each part in turn gets the donor's form. A network that reads one part follows
-    that part; one that counts all votes follows none. ``effective_parts(falls)`` says how many it reads. Notebook 06.
+    n new critters with five honest parts; each part in turn gets the donor's form. A network that reads one part
+    follows that part; one that counts all votes follows none. ``effective_parts(falls)`` says how many it reads.
+    Notebook 06.
     """
     honest = changed(data, n, seed, reliability=1)
     swapped = [changed(data, n, seed, reliability=1, swap=part) for part in critters.PARTS]
@@ -82,7 +85,10 @@ def effective_parts(weights: Tensor) -> Tensor:
 
 
 def accuracy_by_hidden_parts(model: nn.Module, data: Data, n: int = 1000, seed=0, reliability=0.6) -> list[float]:
-    """The accuracy with 0, 1, … 5 parts hidden, drawn for each picture: their texture stays, their form goes. Notebook 06."""
+    """The accuracy with 0, 1, … 5 parts hidden, drawn for each of n pictures: their texture stays, their form goes.
+
+    ``reliability``: with it a part that is not hidden shows its own class. Notebook 06.
+    """
     splits = [changed(data, n, seed, reliability=reliability, hide=hidden) for hidden in range(len(critters.PARTS) + 1)]
     return [(logits(model, split).argmax(1) == split.labels).float().mean().item() for split in splits]
 
@@ -90,8 +96,8 @@ def accuracy_by_hidden_parts(model: nn.Module, data: Data, n: int = 1000, seed=0
 def background_votes(model: nn.Module, data: Data, n: int = 1000, seed=0, reliability=0.6) -> dict[str, float]:
     """What the background does to the decision: the same n critters before their own class's hue and before another's.
 
-    ``helped`` and ``misled``: the accuracy on each. ``followed``: the share of decisions for the class of the misleading
-    hue; (1 − misled) / 9 if backgrounds play no part, 1 if they are all that counts. Notebook 06.
+    ``helped`` and ``misled``: the accuracy on each. ``followed``: the share of decisions for the class of the
+    misleading hue; (1 − misled) / 9 if backgrounds play no part, 1 if they are all that counts. Notebook 06.
     """
     own = changed(data, n, seed, reliability=reliability, shortcut=1.0)
     other = changed(data, n, seed, reliability=reliability, shortcut=1.0, new_backgrounds=True)

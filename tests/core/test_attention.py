@@ -28,7 +28,7 @@ def pictures(data):
 
 
 class Templates(nn.Module):
-    """Looks for the forms of some parts, dark on light or light on dark, anywhere; what it finds adds up to the logits."""
+    """Looks for the forms of some parts, dark on light or light on dark, anywhere; what it finds adds up to logits."""
 
     def __init__(self, parts):
         super().__init__()
@@ -77,7 +77,10 @@ def test_changed_pictures_can_be_written_on_and_a_seed_is_a_whole_number(data):
     kept = first.images.clone()
     first.images.zero_()
     assert torch.equal(attention.changed(data, 5, seed=(4, 1)).images, kept)
-    attention.changed(data, 5, seed=7.0)
+    for wrong in (7.0, True):  # whatever there is in the cache
+        attention.changed(data, 5, seed=int(wrong))
+        with pytest.raises(ValueError, match=f"seed must be .* got {wrong}"):
+            attention.changed(data, 5, seed=wrong)
     drawn = critters.draw(5, random_stream(7, "interventions").initial_seed())
     assert np.array_equal(attention.changed(data, 5, seed=7).images, drawn.images)
 
@@ -239,9 +242,11 @@ def test_an_empty_map_is_counted_and_stays_zero(pictures):
 def test_what_cannot_be_drawn_is_told(pictures):
     images, split = pictures
     for wrong, words in (
-        ({"targets": split.labels[:3]}, "3 for 12"), ({"targets": split.labels + 10}, r"0\.\.9"), ({"method": "magic"}, "gradcam"),
+        ({"targets": split.labels[:3]}, "3 for 12"), ({"targets": split.labels + 10}, r"0\.\.9"),
+        ({"method": "magic"}, "gradcam"),
         ({"layer": "99"}, "99"), ({"layer": "17"}, "no maps"), ({"layer": ""}, "layer must be one of 0, 1.*, got ''"),
-        ({"targets": 3}, r"got the shape \(\) for 12"), ({"targets": split.labels.float()}, "whole numbers, got torch.float32"),
+        ({"targets": 3}, r"got the shape \(\) for 12"),
+        ({"targets": split.labels.float()}, "whole numbers, got torch.float32"),
         ({"batch_size": 0}, "batch_size must be"), ({"images": images[:0]}, r"at least one, got \(0, 3, 32, 32\)"),
         ({"method": "randomcam"}, "method must be one of"),  # it draws from NumPy's global stream
     ):  # fmt: skip
@@ -293,15 +298,19 @@ def test_coverage_ignores_the_scale_and_leaves_empty_maps_out(pictures):
 
 def test_coverage_wants_maps_and_masks_of_the_same_pictures(pictures):
     _, split = pictures
-    for maps in (torch.ones(11, 32, 32), torch.ones(12, 16, 16), -torch.ones(12, 32, 32)):
+    for maps in (torch.ones(11, 32, 32), torch.ones(12, 16, 16)):
         with pytest.raises(ValueError, match="same pictures"):
             gl.coverage(maps, split.masks)
+    with pytest.raises(ValueError, match="not be negative, got -1"):
+        gl.coverage(-torch.ones(12, 32, 32), split.masks)
 
 
 @pytest.mark.parametrize("wrong, words", [
-    ({"masks": None}, "masks are None"), ({"masks": torch.ones(2, 5, 4, 4)}, "must be bool, got torch.float32"),
+    ({"masks": None}, "masks must be .* got None"),
+    ({"masks": torch.ones(2, 5, 4, 4)}, "must be bool, got torch.float32"),
     ({"objects": 255 * torch.ones(2, 4, 4, dtype=torch.uint8)}, "must be bool, got torch.bool and torch.uint8"),
-    ({"masks": torch.ones(2, 4, 4, dtype=torch.bool)}, r"masks\[:, None\]"), ({"cams": torch.full((2, 4, 4), math.nan)}, "must be finite"),
+    ({"masks": torch.ones(2, 4, 4, dtype=torch.bool)}, r"masks\[:, None\]"),
+    ({"cams": torch.full((2, 4, 4), math.nan)}, "must be finite"),
     ({"cams": torch.ones(2, 1, 1)}, "more than one pixel"), ({"cams": torch.ones(4, 4)}, r"must be \(N, H, W\)"),
 ])  # fmt: skip
 def test_coverage_says_what_it_cannot_measure(wrong, words):
@@ -361,9 +370,11 @@ def test_road_rewards_maps_of_what_counts_and_punishes_maps_of_what_does_not():
 
 
 @pytest.mark.parametrize("wrong, words", [
-    ({"targets": [0]}, "got 1 for 4"), ({"targets": [0, 1, -1, 0]}, r"0\.\.1, got -1"), ({"targets": [99] * 4}, r"0\.\.1, got 99"),
-    ({"cams": torch.ones(4, 16, 16)}, "as many and as large"), ({"cams": torch.ones(3, 32, 32)}, "as many and as large"),
-    ({"cams": torch.full((4, 32, 32), math.nan)}, "must be finite"), ({"percentiles": ()}, "at least one"), ({"percentiles": (200,)}, "between 0 and 100"),
+    ({"targets": [0]}, "got 1 for 4"), ({"targets": [0, 1, -1, 0]}, r"0\.\.1, got -1"),
+    ({"targets": [99] * 4}, r"0\.\.1, got 99"), ({"cams": torch.ones(4, 16, 16)}, "as many and as large"),
+    ({"cams": torch.ones(3, 32, 32)}, "as many and as large"),
+    ({"cams": torch.full((4, 32, 32), math.nan)}, "must be finite"), ({"percentiles": ()}, "at least one"),
+    ({"percentiles": (200,)}, r"in \(0, 100\), got 200"),
 ])  # fmt: skip
 def test_road_says_what_it_cannot_measure(wrong, words):
     with pytest.raises(ValueError, match=words):
