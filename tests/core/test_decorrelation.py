@@ -319,11 +319,11 @@ def test_evaluating_restores_every_module_after_an_error(model):
 
 
 @pytest.mark.parametrize("k, options, message", [
-    (-1, {}, "k must be a whole number of steps, 0 or more, got -1"), (2.0, {}, "got 2.0"), (True, {}, "got True"),
+    (-1, {}, "k must be a whole number of at least 0, got -1"), (2.0, {}, "got 2.0"), (True, {}, "got True"),
     (2, {"penalty": "cosine"}, "penalty must be one of signed.*, got 'cosine'"),
     (2, {"weight_change": "l2"}, "weight_change must be one of .*, got 'l2'"), (2, {"previous": "last"}, "previous must be one of .*, got 'last'"),
-    (2, {"penalty_strength": -1}, "penalty_strength must be 0 or a positive number, got -1"),
-    (2, {"change_strength": math.nan}, "change_strength must be 0 or a positive number, got nan"),
+    (2, {"penalty_strength": -1}, "penalty_strength must be in \\[0, inf\\), got -1"),
+    (2, {"change_strength": math.nan}, "change_strength must be in \\[0, inf\\), got nan"),
     (2, {"lr": -0.1}, "lr must be"), (2, {"movement": math.inf}, "movement must be"),
     (2, {"lr": 0.1, "movement": 0.1}, "give either lr= or movement="), (2, {"target": "labels"}, "need batches="),
     (2, {"refresh": True}, "need batches="), (2, {"target": "logits", "batches": []}, "target must be one of .*, got 'logits'"),
