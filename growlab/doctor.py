@@ -1,4 +1,4 @@
-"""Is this machine ready for the course? ``growlab doctor`` prints one line per check, with the next step where one fails.
+"""Is this machine ready for the course? ``growlab doctor`` prints a line per check, with the next step where one fails.
 
 It stands before the flow: Python, PyTorch, device, memory, disk, data folder, sliders, and a first growth.
 Notebook 00 begins with it.
@@ -66,10 +66,8 @@ def device():
         try:
             torch.ones(2, device="cuda").sum().item()
         except RuntimeError as error:
-            return (
-                False,
-                f'{text}; the GPU does not answer ({_reason(error)}): update its driver, or stay with device="cpu"',
-            )
+            found = f"{text}; the GPU does not answer ({_reason(error)})"
+            return False, f'{found}: update its driver, or stay with device="cpu"'
         return True, f'{text}; GPU: {torch.cuda.get_device_name()}, use it with device="cuda"'
     if torch.backends.mps.is_available():
         return True, f'{text}; Apple GPU, use it with device="mps"'
@@ -82,10 +80,8 @@ def memory():
         return True, f"memory: unknown on this system; {MEMORY / 1e9:.0f} GB free are recommended"
     text = f"memory: {free / 1e9:.1f} GB free"
     if free < MEMORY:
-        return (
-            False,
-            f"{text}, {MEMORY / 1e9:.0f} GB recommended: close other programs, and keep one notebook open at a time",
-        )
+        text += f", {MEMORY / 1e9:.0f} GB recommended"
+        return False, f"{text}: close other programs, and keep one notebook open at a time"
     return True, text
 
 
@@ -143,7 +139,7 @@ def first_growth():
 
     import growlab as gl
 
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # not ``seeded``, which asks the GPUs: one may not answer
         torch.manual_seed(0)
         model, inputs = gl.mlp([8, 6, 6, 4]), torch.randn(5, 8)
     before = model(inputs)

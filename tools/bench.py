@@ -32,15 +32,8 @@ def median(function, repeats=7, setup=tuple):
 
 def random_pictures(n):
     images = torch.randint(256, (n, 3, 32, 32), dtype=torch.uint8)
-    split = Split(
-        images,
-        torch.randint(10, (n,)),
-        tuple("0123456789"),
-        torch.full((3,), 127.0),
-        torch.full((3,), 60.0),
-        shift=4,
-        flip=True,
-    )
+    labels, mean, std = torch.randint(10, (n,)), torch.full((3,), 127.0), torch.full((3,), 60.0)
+    split = Split(images, labels, tuple("0123456789"), mean, std, shift=4, flip=True)
     return Data("random", split.classes, {"train": split})
 
 
@@ -60,7 +53,8 @@ class OneByOne(torch.utils.data.Dataset):
 
         self.images, self.labels = split.images.permute(0, 2, 3, 1).numpy(), split.labels
         self.transform = T.Compose([
-            T.ToPILImage(), T.RandomCrop(32, 4), T.RandomHorizontalFlip(), T.ToTensor(), T.Normalize([0.5] * 3, [0.24] * 3)
+            T.ToPILImage(), T.RandomCrop(32, 4), T.RandomHorizontalFlip(), T.ToTensor(),
+            T.Normalize([0.5] * 3, [0.24] * 3),
         ])  # fmt: skip
 
     def __len__(self):
@@ -93,10 +87,7 @@ def training():
         way: len(data.train) / statistics.median(times[1:]) for way, times in seconds.items()
     }  # the first warms up
     base = next(iter(speed.values()))
-    return [
-        (f"training VGG16(16), {way}", f"{value:,.0f} pictures/s", f"{value / base:.1f}×")
-        for way, value in speed.items()
-    ]
+    return [(f"training VGG16(16), {way}", f"{v:,.0f} pictures/s", f"{v / base:.1f}×") for way, v in speed.items()]
 
 
 def surgery():
@@ -111,20 +102,17 @@ def surgery():
         for _ in range(9):  # in turns
             copied.append(median(copy.deepcopy, 1, lambda: (model,)))
             grown.append(median(gl.apply, 1, lambda: (copy.deepcopy(model), plan)))
-        found, copied, grown = median(lambda: gl.units(model)), statistics.median(copied), statistics.median(grown)
-        rows.append((f"finding the units of {name}", f"{found * 1e3:.0f} ms", f"{found / copied:.1f} deepcopies"))
-        rows.append(
-            (
-                f"finding them and growing all by 35 %, {name}",
-                f"{grown * 1e3:.0f} ms",
-                f"{grown / copied:.1f} deepcopies",
-            )
-        )
+        unit = statistics.median(copied)
+        for what, took in (
+            (f"finding the units of {name}", median(lambda: gl.units(model))),
+            (f"finding them and growing all by 35 %, {name}", statistics.median(grown)),
+        ):
+            rows.append((what, f"{took * 1e3:.0f} ms", f"{took / unit:.1f} deepcopies"))
     return rows
 
 
 def vgg16_steps(width):
-    """VGG16 of a width, a batch of 128, and a function that makes one training step of it: the unit of the rows below."""
+    """VGG16 of a width, a batch of 128, and a function that makes one training step of it: the unit of rows below."""
     (batch,) = random_pictures(128).batches("train", 128, seed=0)
     model = gl.vgg16(width).to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)  # at 0.1 a single batch diverges
@@ -159,22 +147,11 @@ def firefly():
             in_steps(lambda: gl.propose("firefly", model, [batch], fresh=fresh, steps=n, scoring=1), step, 4)[1]
             for n in (1, 3)
         )
-        rows.append(
-            (
-                f"Firefly, VGG16(16), one pass, {fresh} fresh candidates per layer",
-                "",
-                f"{(three - one) / 2:.1f} training steps",
-            )
-        )
+        what = f"Firefly, VGG16(16), one pass, {fresh} fresh candidates per layer"
+        rows.append((what, "", f"{(three - one) / 2:.1f} training steps"))
     took, steps = in_steps(lambda: gl.propose("firefly", model, [batch]), step, 3)
-    rows.append(
-        (
-            "Firefly, VGG16(16), a whole proposal",
-            f"{took:.1f} s",
-            f"{steps * 128 / 50_000:.2f} epochs of 50,000 pictures",
-        )
-    )
-    return rows
+    epochs = f"{steps * 128 / 50_000:.2f} epochs of 50,000 pictures"
+    return [*rows, ("Firefly, VGG16(16), a whole proposal", f"{took:.1f} s", epochs)]
 
 
 def decorrelation():
@@ -184,13 +161,8 @@ def decorrelation():
         model, _, step = vgg16_steps(width)
         for kind in PENALTIES:
             took, steps = in_steps(lambda: gl.decorrelate(model, 20, penalty=kind, movement=0.1), step, rounds)
-            rows.append(
-                (
-                    f"20 steps of {kind}, VGG16({width})",
-                    f"{took * 1e3:.0f} ms",
-                    f"{steps * 128 / 50_000:.3%} of an epoch",
-                )
-            )
+            share = f"{steps * 128 / 50_000:.3%} of an epoch"
+            rows.append((f"20 steps of {kind}, VGG16({width})", f"{took * 1e3:.0f} ms", share))
     return rows
 
 
@@ -199,13 +171,8 @@ def imports():
         return median(lambda: subprocess.run([sys.executable, "-c", code], check=True), 5)
 
     plain = process("import torch")
-    return [
-        (
-            "import growlab, on top of torch",
-            f"{max(process('import growlab') - plain, 0):.2f} s",
-            f"torch {plain:.1f} s",
-        )
-    ]
+    more = max(process("import growlab") - plain, 0)
+    return [("import growlab, on top of torch", f"{more:.2f} s", f"torch {plain:.1f} s")]
 
 
 def drawing():
@@ -213,8 +180,8 @@ def drawing():
 
 
 BENCHES = {
-    "training": training, "surgery": surgery, "splitting": splitting, "firefly": firefly, "decorrelation": decorrelation,
-    "imports": imports, "drawing": drawing,
+    "training": training, "surgery": surgery, "splitting": splitting, "firefly": firefly,
+    "decorrelation": decorrelation, "imports": imports, "drawing": drawing,
 }  # fmt: skip
 
 

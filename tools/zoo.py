@@ -6,14 +6,17 @@
 import copy
 import sys
 import warnings
+from pathlib import Path
 
 import torch
 import torchvision
-from oracles import change, outputs, unsettle
 
 import growlab as gl
 from growlab import surgery
 from growlab.plans import Candidate, GrowthPlan
+
+sys.path.append(str(Path(__file__).parents[1] / "tests"))
+from oracles import change, outputs, unsettle
 
 MODELS = {  # name -> (side of the pictures, options): all as torchvision makes them
     "resnet18": (64, {}), "resnet34": (64, {}), "vgg11_bn": (64, {}), "alexnet": (96, {}), "mobilenet_v2": (64, {}),
@@ -86,8 +89,9 @@ def table(names=MODELS):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     print(
-        f"Every unit of unmodified torchvision {torchvision.__version__.partition('+')[0]} models grown at once, by copies "
-        "(repeated parents too) and fresh neurons.\nLargest change of an output, relative to the spread between pictures, "
-        "in float64; and the same surgery with the\ndivision left out, which must fail. Made by `python tools/zoo.py`.\n"
+        f"Every unit of unmodified torchvision {torchvision.__version__.partition('+')[0]} models grown at once, "
+        "by copies (repeated parents too) and fresh neurons.\nLargest change of an output, relative to the spread "
+        "between pictures, in float64; and the same surgery with the\n"
+        "division left out, which must fail. Made by `python tools/zoo.py`.\n"
     )
     print(table(sys.argv[1:] or MODELS))

@@ -1,14 +1,15 @@
 """Networks whose attention is known, to test rulers on: five that must read one part, and some that must read all.
 
-    python data/results/attention_calibration.py FOLDER    trains in FOLDER, goes on where it was stopped, writes the record
+    python data/results/attention_calibration.py FOLDER    trains in FOLDER, or goes on there, and writes the record
 
 Readers of one part: no part knows about any other (reliability 0.1), and the class of a picture is what its head (wing,
 …) shows. Readers of all: critters as they are, and a network that is right on more of them than any four parts allow.
 Both are vgg5 of the same width; ``attention/`` keeps the reader of the head and the first reader of all.
 
-The record: their accuracy on 20,000 new critters, their effective parts by part votes, and for each method and layer the
-AUC of every measure of ``coverage``: how often a reader of all gets more than a reader of one part, over all pairs of
-networks and pictures (300, all parts honest); the same with masks of other pictures; and the lowest AUC of two networks.
+The record: their accuracy on 20,000 new critters, their effective parts by part votes, and for each method and layer
+the AUC of every measure of ``coverage``: how often a reader of all gets more than a reader of one part, over all pairs
+of networks and pictures (300, all parts honest); the same with masks of other pictures; and the lowest AUC of two
+networks.
 """
 
 import json
@@ -23,7 +24,8 @@ import growlab as gl
 from growlab import attention, critters
 from growlab.files import write_atomically
 
-WIDTH, RECIPE = 24, dict(lr=0.02, batch_size=32, schedule="constant_then_cosine", augment=False, progress=False)
+WIDTH = 24
+RECIPE = {"lr": 0.02, "batch_size": 32, "schedule": "constant_then_cosine", "augment": False, "progress": False}
 READERS_OF_ALL = 3
 
 
@@ -89,12 +91,12 @@ if __name__ == "__main__":
 
     data, nets = gl.load_data("critters"), {name: gl.load(folder / name / "checkpoint.pt").eval() for name in jobs}
     many = attention.changed(data, 20_000, "calibration")
+    votes = {name: gl.part_votes(net, data, 300).falls for name, net in nets.items()}
     record = {
         "readers of one": len(critters.PARTS), "readers of all": READERS_OF_ALL,
         "best accuracy from four parts": critters.best_accuracy(4, 0.6),
         "accuracy": {name: gl.evaluate(net, many) for name, net in nets.items()},
-        "effective parts by votes": {
-            name: gl.effective_parts(gl.part_votes(net, data, 300).falls).nanmean().item() for name, net in nets.items()},
+        "effective parts by votes": {name: gl.effective_parts(falls).nanmean().item() for name, falls in votes.items()},
         "auc": rulers([nets[part] for part in critters.PARTS], [net for name, net in nets.items() if "all" in name],
                       attention.changed(data, 300, "calibration", reliability=1)),
     }  # fmt: skip

@@ -1,11 +1,12 @@
-"""Heat maps of networks grown on CIFAR-10 (JPEG), with and without the penalty: a panel as in the paper's Fig. 5, and numbers.
+"""Heat maps of networks grown on CIFAR-10 (JPEG), with and without the penalty: a panel as in Fig. 5 of the paper.
 
     python data/results/cifar_attention.py FOLDER PICTURES
 
-FOLDER holds the runs of ``growlab run methods --folder FOLDER``, PICTURES are in the folder ``cifar10-jpeg``. The panel shows the
-first eight test pictures in an order drawn by seed 0, and the networks of seed 0; the numbers are of all seeds that have
-both arms, on 500 pictures (ROAD: 20) drawn by the seed of the run. Grad-CAM of the true class, in the same layer, in all
-arms; differences are paired, with 95 % t intervals. ``attention/`` keeps the networks of the panel. Notebook 06.
+FOLDER holds the runs of ``growlab run methods --folder FOLDER``, PICTURES are in the folder ``cifar10-jpeg``. The panel
+shows the first eight test pictures in an order drawn by seed 0, and the networks of seed 0; the numbers are of all
+seeds that have both arms, on 500 pictures (ROAD: 20) drawn by the seed of the run. Grad-CAM of the true class, in the
+same layer, in all arms; differences are paired, with 95 % t intervals. ``attention/`` keeps the networks of the panel.
+Notebook 06.
 """
 
 import json
@@ -65,8 +66,8 @@ def panel(rows):
         maps[row["arm"].replace("+", "\n+ ")] = cams.maps
     titles = [data.classes[label] for label in labels]
     alt = (
-        f"Eight test pictures of CIFAR-10 (JPEG), drawn by a seed ({', '.join(titles)}), and below each the Grad-CAM of its "
-        f"true class, layer {cams.layer}, seed 0: {', '.join(nets)}. All maps share one colour scale."
+        f"Eight test pictures of CIFAR-10 (JPEG), drawn by a seed ({', '.join(titles)}), and below each the Grad-CAM "
+        f"of its true class, layer {cams.layer}, seed 0: {', '.join(nets)}. All maps share one colour scale."
     )
     return plots.heats(images, titles, maps, alt=alt), nets
 

@@ -1,11 +1,11 @@
 """What the similarity penalty does to attention: which parts decide, and whether the background does, on critters.
 
-    python data/results/critters_attention.py FOLDER    trains in FOLDER, goes on where it was stopped, measures, writes the record
+    python data/results/critters_attention.py FOLDER    trains in FOLDER, or goes on there, measures, writes the record
 
-vgg5 from width 4, as in ``critters_methods.py``: 35 % more neurons after epochs 1, 2, 3 and 4 of 12, the paper's K, 10 %
-relative movement. Random growth and splitting, each with and without the penalty, on critters whose backgrounds say
-nothing (shortcut 0) or go with the class nine times of ten. Random growth at 0.5 and 1, too. Ten seeds of all: 120 runs.
-Both arms of a seed share the initial weights, the order of the data, and the 1,000 new pictures they are measured on.
+vgg5 from width 4, as in ``critters_methods.py``: 35 % more neurons after epochs 1, 2, 3 and 4 of 12, the paper's K,
+10 % relative movement. Random growth and splitting, each with and without the penalty, on critters whose backgrounds
+say nothing (shortcut 0) or go with the class nine times of ten. Random growth at 0.5 and 1, too. Ten seeds of all: 120
+runs. Both arms of a seed share the initial weights, the order of the data, and the 1,000 new pictures to measure them.
 
 The primary contrast, fixed beforehand: effective parts by part votes, random + penalty less random, shortcut 0.
 ``elsewhere`` has it for the same seeds on another processor, which rounds otherwise.
@@ -31,18 +31,8 @@ from growlab.lab.folder import state
 BASE = gl.Run(at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine", lr=0.02, batch_size=32, augment=False)
 K = {"random": 20, "splitting": 10}
 PICTURES, ROAD_PICTURES = 1000, 20
-ELSEWHERE = [
-    -0.0106,
-    -0.0203,
-    -0.0061,
-    -0.0045,
-    0.0389,
-    0.0194,
-    -0.0113,
-    -0.0421,
-    -0.0751,
-    -0.0161,
-]  # primary, seeds 0 … 9
+# The primary contrast, seeds 0 … 9.
+ELSEWHERE = [-0.0106, -0.0203, -0.0061, -0.0045, 0.0389, 0.0194, -0.0113, -0.0421, -0.0751, -0.0161]
 RECORD, KEPT = Path(__file__).with_suffix(".json"), Path(__file__).parent / "attention"
 
 
@@ -123,19 +113,11 @@ if __name__ == "__main__":
             lines[run.name] = rounded(measure(run, place))
         if run.seed == 0 and run.method == "random" and run.shortcut in (None, 0.9) and state(place) == "finished":
             KEPT.mkdir(exist_ok=True)
-            gl.save(
-                KEPT / f"{run.arm}{'-shortcut' if run.shortcut else ''}.pt",
-                gl.load(place / "weights.pt"),
-                run=run.to_json(),
-            )
+            file = KEPT / f"{run.arm}{'-shortcut' if run.shortcut else ''}.pt"
+            gl.save(file, gl.load(place / "weights.pt"), run=run.to_json())
     order = [run.name for run in runs() if run.name in lines]
-    head = json.dumps(
-        {
-            "what": "written by critters_attention.py, which says what the numbers are",
-            "pictures": PICTURES,
-            "elsewhere": ELSEWHERE,
-        }
-    )[:-1]
+    what = "written by critters_attention.py, which says what the numbers are"
+    head = json.dumps({"what": what, "pictures": PICTURES, "elsewhere": ELSEWHERE})[:-1]
     body = ",\n".join(json.dumps(lines[name], separators=(",", ":")) for name in order)
     write_atomically(RECORD, (head + ',\n"runs": [\n' + body + "\n]}\n").encode())
     (RECORD.parent / "attention.png").write_bytes(figure().png())

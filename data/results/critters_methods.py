@@ -6,7 +6,8 @@ Width 4, 35 % more neurons after epochs 1, 2, 3 and 4 of 12, constant learning r
 learning rate and batches as in notebook 00. K as the paper reports it for each method (Net2Net: as Random), |mean
 cosine|, 10 % relative movement; the placebo is as many steps in random directions. The controls are the network that
 never grows and the final widths (13 everywhere) from scratch. All arms of a seed share the initial weights (but those
-of width 13), the order of the data and the random numbers of growth. ``growlab results critters_methods.json`` shows it.
+of width 13), the order of the data and the random numbers of growth.
+``growlab results critters_methods.json`` shows it.
 """
 
 import sys

@@ -2,8 +2,8 @@
 
     python data/results/critters_sweeps.py FOLDER    trains in FOLDER, goes on where it was stopped, writes the record
 
-The grids "k", "dose" and "rate" with the settings of the grid "quick": vgg5 from width 4, growth after epochs 1, 2 and 3
-of 8, 1,600 pictures of reliability 0.8. Arms that two grids share are trained once. Notebook 05 shows the record.
+The grids "k", "dose" and "rate" with the settings of the grid "quick": vgg5 from width 4, growth after epochs 1, 2
+and 3 of 8, 1,600 pictures of reliability 0.8. Arms that two grids share are trained once. Notebook 05 shows the record.
 """
 
 import sys
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import growlab as gl
 
-QUICK = dict(
-    data="critters", limit=1600, reliability=0.8, at=(1, 2, 3), epochs=8, lr=0.02, batch_size=32, augment=False
-)
+QUICK = {
+    "data": "critters", "limit": 1600, "reliability": 0.8, "at": (1, 2, 3), "epochs": 8, "lr": 0.02, "batch_size": 32,
+    "augment": False,
+}  # fmt: skip
 
 
 def runs(seeds=range(3)):

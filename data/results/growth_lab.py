@@ -2,8 +2,9 @@
 
     python data/results/growth_lab.py FOLDER    trains in FOLDER, goes on where it was stopped, writes the record
 
-vgg5 from width 4 on 1,600 critters whose parts are right with probability 0.8; 35 % more neurons after epochs 1, 2 and 3 of
-8. K as the paper reports it for each method, 10 % relative movement. ``growlab results growth_lab.json`` shows it.
+vgg5 from width 4 on 1,600 critters whose parts are right with probability 0.8; 35 % more neurons after epochs 1, 2
+and 3 of 8. K as the paper reports it for each method, 10 % relative movement.
+``growlab results growth_lab.json`` shows it.
 """
 
 import sys
