@@ -1,4 +1,4 @@
-"""Figures: what they say in words, what they draw, that they leave matplotlib's settings alone, and what a notebook shows."""
+"""Figures: what they say in words, what they draw, what a notebook shows; matplotlib's settings are left alone."""
 
 import inspect
 import io
@@ -213,7 +213,27 @@ def test_curves_show_every_seed_and_their_mean(figures):
 
 
 def test_difference_finds_the_slice_that_differs_most(figures):
-    assert figures["difference"].axes[2].images[0].get_array().max() == 5 and "5" in figures["difference"].alt
+    expected, got, apart, _ = figures["difference"].axes
+    assert apart.collections[0].get_array().max() == 5 and "5" in figures["difference"].alt
+    numbers = [float(text.get_text()) for text in apart.texts]
+    assert numbers == (5 * np.eye(4)).ravel().tolist() == [float(text.get_text()) for text in got.texts]
+    assert [text.get_text() for text in expected.texts] == ["0"] * 16
+
+
+def test_difference_of_large_maps_has_no_numbers():
+    figure = plots.difference(np.zeros((5, 5)), np.eye(5))
+    assert not any(axes.texts for axes in figure.axes) and "difference is 1." in figure.alt
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_difference_finds_what_is_not_finite_and_says_so(wrong):
+    expected = np.ones((3, 2, 2))
+    got = expected.copy()
+    got[0, 0, 0], got[1, 1, 1] = 9, wrong
+    figure = plots.difference(expected, got)
+    assert "difference is 0. In 1 of 4 cells" in figure.alt
+    assert not np.isfinite(figure.axes[1].collections[0].get_array().filled(np.nan)).all()
+    figure.png()
 
 
 def test_a_reader_s_dark_style_changes_nothing():

@@ -1,8 +1,12 @@
-"""One figure per function, one style: data go in, a matplotlib Figure comes out, with a text for those who cannot see it."""
+"""A function for each figure, in one style: data go in, a matplotlib Figure comes out.
 
-from growlab.course.figures.critters import anatomy, contact_sheet, first_of_each, forms, heats, says, votes
+Each figure has an ``alt`` text, for those who cannot see it.
+"""
+
+from growlab.course.figures.answers import difference
+from growlab.course.figures.pictures import anatomy, contact_sheet, first_of_each, forms, heats, says, votes
 from growlab.course.figures.runs import compare, curves, differences, growth, neurons, scatter
-from growlab.course.figures.similarity import cosine_maps, difference, distributions, draw_cosines, workflow
+from growlab.course.figures.similarity import cosine_maps, distributions, draw_cosines, workflow
 from growlab.course.figures.style import (
     BLACK,
     BLUE,

@@ -25,27 +25,13 @@ def growth(histories, metric="val_accuracy"):
             cell.step([0, *table["epoch"]], [sizes[0], *sizes], where="pre", color=color, ls=style, label=name)
         widths = list(table["widths"].iloc[-1].values())
         if len(widths) <= 6:  # more would run across the curves
-            axes[2].annotate(
-                f"layers of {', '.join(map(str, widths))}",
-                (len(table), count[-1]),
-                xytext=(0, -5),
-                textcoords="offset points",
-                ha="right",
-                va="top",
-                color=color,
-            )
+            below = {"xytext": (0, -5), "textcoords": "offset points", "ha": "right", "va": "top", "color": color}
+            axes[2].annotate(f"layers of {', '.join(map(str, widths))}", (len(table), count[-1]), **below)
         for event in history.growths:
             for cell in axes:
                 cell.axvline(event["epoch"], color=color, ls=":", lw=1.5, zorder=0)
-            axes[0].annotate(
-                f"+{event['neurons']} neurons",
-                (event["epoch"], 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(4, -4),
-                textcoords="offset points",
-                va="top",
-                color=color,
-            )
+            at_top = {"xycoords": ("data", "axes fraction"), "xytext": (4, -4), "textcoords": "offset points"}
+            axes[0].annotate(f"+{event['neurons']} neurons", (event["epoch"], 1), va="top", color=color, **at_top)
         ends.append(f"{name}: {table[metric].iloc[-1]:.0%} with {table['parameters'].iloc[-1]:,} parameters")
     axes[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.1)
     axes[0].set(ylabel="validation accuracy", ylim=(0, 1))
@@ -68,13 +54,8 @@ def compare(results):
     for row, (values, (color, _, marker)) in enumerate(zip(results.values(), cycle(LINES))):
         axes.plot(values, [row] * len(values), marker, color=color, ms=9, alpha=0.8)
         axes.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=color)
-    axes.set(
-        yticks=range(len(results)),
-        yticklabels=results,
-        ylim=(len(results) - 0.5, -0.5),
-        xlim=(0, 1),
-        xlabel="test accuracy",
-    )
+    axes.set(yticks=range(len(results)), yticklabels=results, ylim=(len(results) - 0.5, -0.5))
+    axes.set(xlim=(0, 1), xlabel="test accuracy")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     listed = (f"{name} {', '.join(f'{value:.1%}' for value in values)}" for name, values in results.items())
     figure.alt = f"Test accuracy, a marker for each seed and a line at the mean: {'; '.join(listed)}."
@@ -83,18 +64,18 @@ def compare(results):
 
 @styled
 def curves(series, x, y, title="", alt="", size=(9, 4), **scales):
-    """Lines {name: (x values, y values)} with the labels ``x`` and ``y``; ``scales`` go to ``Axes.set`` (xscale="log", …).
+    """Lines {name: (x values, y values)} with the labels ``x`` and ``y``.
 
-    y values (seeds, points) give a thin line for each seed and a thick one for their mean.
+    y values (seeds, points) give a thin line for each seed and a thick one for their mean. ``scales`` go to
+    ``Axes.set`` (xscale="log", …).
     """
     figure, axes = panels(1, 1, size=size, alt=alt)
     for (name, (across, up)), (color, style, marker) in zip(series.items(), cycle(LINES)):
         up = np.atleast_2d(np.asarray(up, float))
         for seed in up if len(up) > 1 else ():
             axes.plot(across, seed, color=color, ls=style, lw=0.8, alpha=0.6)
-        axes.plot(
-            across, up.mean(0), color=color, ls=style, marker=marker if up.shape[1] <= 25 else "", ms=5, label=name
-        )
+        marker = marker if up.shape[1] <= 25 else ""
+        axes.plot(across, up.mean(0), color=color, ls=style, marker=marker, ms=5, label=name)
     axes.set(xlabel=x, ylabel=y, title=title, **scales)
     axes.legend()
     return figure
@@ -102,7 +83,10 @@ def curves(series, x, y, title="", alt="", size=(9, 4), **scales):
 
 @styled
 def differences(found, label, size=(9, 4), marks=None):
-    """{name: (differences of the seeds, low, high)}: a marker for each seed, the mean and its interval, a line at zero."""
+    """{name: (differences of the seeds, low, high)}: a marker for each seed, their mean and its interval.
+
+    ``marks``: {name: index of its colour and marker}, 0 for the others.
+    """
     figure, axes = panels(1, 1, size)
     axes.axvline(0, color=BLACK, lw=1)
     for row, (name, (values, low, high)) in enumerate(found.items()):
@@ -115,17 +99,17 @@ def differences(found, label, size=(9, 4), marks=None):
     listed = "; ".join(
         f"{name} {np.mean(values):+.2f}, from {low:+.2f} to {high:+.2f}" for name, (values, low, high) in found.items()
     )
-    figure.alt = (
-        f"{label}: a marker for each seed, and above them their mean with its 95 % interval. {listed}.".replace(
-            " -", " −"
-        )
-    )
+    told = f"{label}: a marker for each seed, and above them their mean with its 95 % interval. {listed}."
+    figure.alt = told.replace(" -", " −")
     return figure
 
 
 @styled
 def scatter(across, y, size=(10, 4.2)):
-    """{label of x: {name: (x values, y values)}}: a panel for each x, a small marker for each run, a large one at the means."""
+    """{label of x: {name: (x values, y values)}}: a panel for each x, in it a small marker for each run.
+
+    A large marker is at the means.
+    """
     figure, axes = panels(1, len(across), size, sharey=True, squeeze=False)
     for cell, (x, arms) in zip(axes[0], across.items()):
         for index, (name, (xs, ys)) in enumerate(arms.items()):
@@ -141,5 +125,8 @@ def scatter(across, y, size=(10, 4.2)):
     means = "; ".join(
         f"{name} {np.mean(ys):.1f} at {np.mean(xs):,.0f}" for name, (xs, ys) in next(iter(across.values())).items()
     )
-    figure.alt = f"{y} against {' and against '.join(across)}, a marker for each run and a large one at the means. By {next(iter(across))}: {means}."
+    figure.alt = (
+        f"{y} against {' and against '.join(across)}, a marker for each run and a large one at the means. "
+        f"By {next(iter(across))}: {means}."
+    )
     return figure

@@ -8,25 +8,8 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from growlab.course.figures.style import BLUE, LINES, RED, panels, styled
 
 
-@styled
-def difference(expected, got):
-    """Two tensors (…, h, w) of one shape and their difference; of more dimensions, the slice where they differ most."""
-    expected, got = (np.asarray(tensor, float) for tensor in (expected, got))
-    while expected.ndim > 2:
-        apart = np.nan_to_num(np.abs(got - expected)).reshape(len(expected), -1).max(1)
-        expected, got = expected[apart.argmax()], got[apart.argmax()]
-    figure, axes = panels(1, 3, size=(7, 2.4))
-    limit = max(np.nanmax(np.abs(values), initial=1e-12) for values in (expected, got))
-    for cell, values, title in zip(axes, (expected, got, got - expected), ("expected", "got", "got − expected")):
-        image = cell.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, interpolation="nearest")
-        cell.set(xticks=[], yticks=[], title=title)
-    figure.colorbar(image, ax=axes)
-    figure.alt = f"Expected, got and their difference as maps; the largest difference is {np.nanmax(np.abs(got - expected), initial=0):.2g}."
-    return figure
-
-
 def draw_cosines(axes, values, band=None):
-    """The distribution of the n(n − 1)/2 cosines in a map ``values`` (n, n), a line at their mean, and ± one ``band`` shaded."""
+    """Draw how the n(n − 1)/2 cosines in a map ``values`` (n, n) are spread: a line at their mean, ± ``band`` grey."""
     values = np.asarray(values, float)
     values = values[np.triu_indices(len(values), 1)]
     if band:
@@ -40,7 +23,10 @@ def draw_cosines(axes, values, band=None):
 
 @styled
 def cosine_maps(maps, band=None):
-    """{title: cosine map (n, n)}: each as a picture, and below it the distribution of its pairs; ``band``: one deviation by chance."""
+    """{title: cosine map (n, n)}: each as a picture, and below it the distribution of its pairs.
+
+    ``band`` is one deviation by chance.
+    """
     figure, axes = panels(2, len(maps), size=(3.1 * len(maps) + 0.7, 5.4), squeeze=False, height_ratios=(3, 2))
     for (title, values), top, bottom in zip(maps.items(), *axes):
         image = top.imshow(np.asarray(values), cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest")
@@ -65,21 +51,21 @@ def cosine_maps(maps, band=None):
 
 @styled
 def workflow(weight, maps, parents):
-    """A growth as the paper draws it (its Fig. 2 and 3): the weight (n, D) of a layer that has grown, one new row at its
-    end for each of ``parents`` (None: fresh), and its cosine maps (before, after) the K steps."""
+    """A growth as the paper draws it (its Fig. 2 and 3), in five panels.
+
+    ``weight`` (n, D) is that of a layer that has grown, with a new row at its end for each of ``parents`` (None:
+    fresh); ``maps`` are its cosine maps (n, n) before and after the K steps.
+    """
     figure, axes = panels(1, 5, size=(10, 3.5), width_ratios=(3, 4, 4, 4, 4))
-    old, rows, copied = (
-        len(weight) - len(parents),
-        2 * np.arange(len(parents)) + 0.5,
-        {"arrowstyle": "->", "color": RED, "ls": "--", "lw": 1.5},
-    )
+    old, rows = len(weight) - len(parents), 2 * np.arange(len(parents)) + 0.5
     axes[0].plot([0] * old, range(old), "o", color=BLUE, ms=10)
     axes[0].plot([1] * len(rows), rows, "s", color=RED, ms=10)
-    for row, parent in ((row, parent) for row, parent in zip(rows, parents) if parent is not None):
-        axes[0].annotate("", (0.87, row), (0.13, parent), arrowprops=copied)
-    limit = np.abs(np.asarray(weight)).max()
-    axes[1].imshow(np.asarray(weight), cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
-    axes[2].imshow(np.asarray(maps[0]), cmap="RdBu", vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    copied = {"arrowstyle": "->", "color": RED, "ls": "--", "lw": 1.5}
+    for row, parent in zip(rows, parents):
+        if parent is not None:
+            axes[0].annotate("", (0.87, row), (0.13, parent), arrowprops=copied)
+    for cell, values, limit in ((axes[1], weight, np.abs(np.asarray(weight)).max()), (axes[2], maps[0], 1)):
+        cell.imshow(np.asarray(values), cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest")
     for cell, values in zip(axes[3:], maps):
         draw_cosines(cell, values)
     titles = (
@@ -96,16 +82,21 @@ def workflow(weight, maps, parents):
     axes[0].set(xlim=(-0.5, 1.5), ylim=(old, -1))
     figure.supxlabel("steps 2 to 5, K times; then train on, until the next growth", fontsize=12)
     figure.alt = (
-        f"Five steps from left to right: {old} old neurons and {len(parents)} new ones, some of them copies; their weights; the map of "
-        "their cosines; its distribution; and the distribution after K steps, with the mean moved to zero."
+        f"Five steps from left to right: {old} old neurons and {len(parents)} new ones, some of them copies; "
+        "their weights; the map of their cosines; its distribution; and the distribution after K steps, "
+        "with the mean moved to zero."
     )
     return figure
 
 
 @styled
 def distributions(moments, band, edges):
-    """{title: {name: (seeds, bins)}}: how the pairs of neurons spread over the cosines, side by side; ± one ``band`` is shaded."""
+    """{title: {name: counts (seeds, bins)}}: how pairs of neurons spread over the cosines, a panel for each title.
+
+    ``edges`` (bins + 1) are those of the bins; ± one ``band`` is shaded.
+    """
     figure, axes = panels(1, len(moments), size=(10, 3.6), sharey=True, squeeze=False)
+    lowest = min(edges[np.flatnonzero(np.sum(counts, 0))[0]] for arms in moments.values() for counts in arms.values())
     for cell, (title, arms) in zip(axes[0], moments.items()):
         cell.axvspan(-band, band, color="#EEEEEE", zorder=0, label="by chance, ±1 sd")
         for (name, counts), (color, style, _) in zip(arms.items(), cycle(LINES)):
@@ -113,15 +104,12 @@ def distributions(moments, band, edges):
             for seed in shares:
                 cell.stairs(seed, edges, color=color, ls=style, lw=0.6, alpha=0.5)
             cell.stairs(shares.mean(0), edges, color=color, ls=style, lw=2.2, label=name)
-        lowest = min(
-            edges[np.flatnonzero(np.sum(counts, 0))[0]] for arms in moments.values() for counts in arms.values()
-        )
         cell.set(title=title, xlabel="cosine of a pair", xlim=(min(-0.6, lowest), 1), xticks=(-0.5, 0, 0.5, 1))
         cell.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes[0, 0].set_ylabel("share of all pairs")
     axes[0, -1].legend(loc="upper right", fontsize=11)
     figure.alt = (
-        f"Distributions of the cosines of all pairs ({'; '.join(moments)}) for {', '.join(arms)}: thin lines for each seed, "
-        f"thick ones for their mean. Shaded: ±{band:.2f}, one deviation by chance."
+        f"Distributions of the cosines of all pairs ({'; '.join(moments)}) for {', '.join(arms)}: "
+        f"thin lines for each seed, thick ones for their mean. Shaded: ±{band:.2f}, one deviation by chance."
     )
     return figure

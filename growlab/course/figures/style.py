@@ -20,17 +20,22 @@ LINES = (
 )
 STYLE = {
     "font.size": 12, "axes.titlesize": 12, "axes.titleweight": "bold", "axes.labelsize": 12, "lines.linewidth": 2.2,
-    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#DDDDDD", "axes.axisbelow": True,
+    "axes.spines.top": False, "axes.spines.right": False,
+    "axes.grid": True, "grid.color": "#DDDDDD", "axes.axisbelow": True,
     "legend.frameon": False, "figure.facecolor": "white", "figure.constrained_layout.use": True,
     # in the dark styles these are others
-    "text.color": "black", "axes.labelcolor": "black", "axes.edgecolor": "black", "axes.facecolor": "white", "xtick.color": "black", "ytick.color": "black",
+    "text.color": "black", "axes.labelcolor": "black", "axes.edgecolor": "black", "axes.facecolor": "white",
+    "xtick.color": "black", "ytick.color": "black",
 }  # fmt: skip
 styled = rc_context(STYLE)  # a decorator: matplotlib's settings are ours inside, and the reader's outside
 PAGE, FILE = 100, 135  # pixels per inch: on the page, and in the file, for projectors and sharp screens
 
 
 class Figure(matplotlib.figure.Figure):
-    """A matplotlib Figure that a notebook shows as PNG, with its ``alt`` text below: JupyterLab and GitHub have no other place for it."""
+    """A matplotlib Figure that a notebook shows as PNG, with its ``alt`` text below.
+
+    JupyterLab and GitHub have no other place for the text.
+    """
 
     alt = ""
 
@@ -70,8 +75,5 @@ def outline(axes, mask, color, style="-", width=2.5, fine=8):
     tall, wide = mask.shape
     pixels = np.kron(np.asarray(mask, float), np.ones((fine, fine)))  # so fine that the line keeps to the pixels' edges
     box = (-0.5, wide - 0.5, -0.5, tall - 0.5)
-    for shade, line, points in (
-        ("white", "-", 1.8 * width),
-        (color, style, width),
-    ):  # white below, to be seen on every colour
+    for shade, line, points in (("white", "-", 1.8 * width), (color, style, width)):  # white is seen on every colour
         axes.contour(pixels, levels=[0.5], colors=[shade], linestyles=[line], linewidths=points, extent=box)

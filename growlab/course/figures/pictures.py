@@ -33,7 +33,10 @@ def forms(patterns, parts, classes):
             cell.set(xticks=[], yticks=[], frame_on=False)
             cell.set_title(classes[label] if part == 0 else "", loc="center")
         row[0].set_ylabel(parts[part], rotation=0, ha="right", va="center")
-    figure.alt = f"A table of small patterns: a row for each part ({', '.join(parts)}), a column for each of {len(classes)} classes."
+    figure.alt = (
+        f"A table of small patterns: a row for each part ({', '.join(parts)}), "
+        f"a column for each of {len(classes)} classes."
+    )
     return figure
 
 
@@ -44,38 +47,35 @@ def says(split, index, parts):
 
 @styled
 def anatomy(split, index, parts):
-    """One critter of a Split: the picture, the animal alone, and the masks of its parts with the class that each shows."""
+    """One critter of a Split: the picture, the animal alone, and its parts with the class that each shows."""
     image, truth, shows = split.images[index], split.classes[split.labels[index]], says(split, index, parts)
     figure, axes = panels(1, 3, size=(10, 3.7))
     alone = np.where(split.objects[index], image, 255 - (255 - image) // 5)  # the background faded
-    for cell, pixels, title in zip(
-        axes, (image, alone, image), (f"a critter, {truth}", "its object mask", "its part masks")
-    ):
+    titles = (f"a critter, {truth}", "its object mask", "its part masks")
+    for cell, pixels, title in zip(axes, (image, alone, image), titles):
         show_picture(cell, pixels, title)
     outline(axes[1], split.objects[index], BLACK)
+    box = {"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 1}
+    words = {"ha": "center", "va": "center", "fontsize": 10, "weight": "bold", "bbox": box}
     for (part, form), mask in zip(shows.items(), split.masks[index]):
         color, style = (BLUE, "-") if form == truth else (RED, "--")
         y, x = np.argwhere(np.asarray(mask)).mean(0)
         outline(axes[2], mask, color, style)
-        axes[2].text(
-            x,
-            y,
-            f"{part}\n{form}",
-            ha="center",
-            va="center",
-            fontsize=10,
-            weight="bold",
-            color=color,
-            bbox={"facecolor": "white", "alpha": 0.9, "edgecolor": "none", "pad": 1},
-        )
+        axes[2].text(x, y, f"{part}\n{form}", color=color, **words)
     told = ", ".join(f"the {part} shows {form}" for part, form in shows.items())
-    figure.alt = f"A critter of class {truth}: the picture, the animal cut out, and the outlines of its parts. {told[0].upper()}{told[1:]}."
+    figure.alt = (
+        f"A critter of class {truth}: the picture, the animal cut out, and the outlines of its parts. "
+        f"{told[0].upper()}{told[1:]}."
+    )
     return figure
 
 
 @styled
 def votes(drawn, classes, best):
-    """Critters with the parts that tell the truth (solid) and the others (dashed), and the ``best`` accuracy from 0, 1, … parts."""
+    """Critters with the parts that tell the truth (solid) and the others (dashed).
+
+    Beside them, the ``best`` possible accuracy from 0, 1, … parts.
+    """
     figure = Figure(figsize=(10, 3.6))
     grid = figure.add_gridspec(2, 6)
     for index, label in enumerate(drawn.labels[:8]):
@@ -99,16 +99,13 @@ def votes(drawn, classes, best):
 
 @styled
 def heats(images, titles, maps, masks=None, most=5, alt=""):
-    """Pictures (N, C, H, W), and below each its heat in {name: (N, H, W)}, over the map's mean, all on one colour scale.
+    """Pictures (N, C, H, W), and below each its heat in {name: (N, H, W)}, over the map's mean, on one colour scale.
 
-    With ``masks`` (N, parts, H, W) the parts are outlined. 1 is as much heat as a map would have that is the same everywhere.
+    With ``masks`` (N, parts, H, W) the parts are outlined. 1 is as much heat as a map has that is the same everywhere.
     """
-    figure, axes = panels(
-        1 + len(maps), len(images), (1.3 * len(images) + 1, 1.35 * (1 + len(maps)) + 0.3), alt, squeeze=False
-    )
-    steps = colormaps["magma"].resampled(
-        20
-    )  # each a quarter: easier to compare than a continuous scale, and a smaller file
+    size = (1.3 * len(images) + 1, 1.35 * (1 + len(maps)) + 0.3)
+    figure, axes = panels(1 + len(maps), len(images), size, alt, squeeze=False)
+    steps = colormaps["magma"].resampled(20)  # easier to compare than a continuous scale, and a smaller file
     for cell, image, title in zip(axes[0], images, titles):
         show_picture(cell, image, title)
     for (name, heat), row in zip(maps.items(), axes[1:]):
