@@ -28,7 +28,7 @@ _HOME = {
     "lab.execute": ["execute"],
     "lab.results": ["results", "collect"],
     "lab.statistics": ["summary"],
-    "course.exercises.checking": ["check", "hint", "solution", "answer", "predict", "progress"],
+    "course.exercises": ["check", "hint", "solution", "answer", "predict", "progress"],
 }  # fmt: skip
 _ROOMS = {"critters": "data.critters", "attention": "attention", "plots": "plots", "explore": "course.explore"}
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}

@@ -1,9 +1,12 @@
-"""Run notebooks and store them as the course keeps them, with their twins: ``python tools/store_notebooks.py [NOTEBOOK …]``.
+"""Run notebooks and store them as the course keeps them, with their twins.
+
+``python tools/store_notebooks.py [NOTEBOOK …]``; without names, all of them.
 
 Edit a notebook in JupyterLab, save it, and run this. A twin is for reading changes; ``--from-text`` takes the cells
 from the twin instead. What a page without a kernel cannot show (sliders, progress bars) is not stored.
 
-``--times`` (``make times``) stores nothing but how long all cells took, in each notebook and in the README's table.
+``--times`` (``make times``) stores nothing but how long all cells took: in the notebook, in the table of chapters, and
+in that of the README.
 """
 
 import math
@@ -16,6 +19,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+from growlab.course import chapters
+
 FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 RESULTS = FOLDER.parent / "data" / "results"
@@ -24,7 +29,8 @@ KEPT = {  # pictures for the README: {notebook: {call that draws it: file}}
     "05_cifar_experiments": {"plots.differences(": RESULTS / "penalty.png"},
 }
 SAID = re.compile(r"(?<=To run all cells: )about \d+ (?:seconds|minutes?)")  # in a notebook
-ROW = r"(?m)^(\| {} \|.*\|)[^|]*\|$"  # of the table in the README: number, name, question, time
+LINE = r'(Chapter\("{}",[^)]*) \d+\)'  # of the table of chapters
+ROW = r"(?m)^(\| {} \|.*\|)[^|]*\|$"  # of the table in the README: number, title, question, time
 METADATA = {
     "jupytext": {"cell_metadata_filter": "tags,-all", "notebook_metadata_filter": "-all"},
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -76,20 +82,22 @@ def execute(notebook, folder):
     return time.perf_counter() - started
 
 
-def write_time(path, seconds, readme=FOLDER.parent / "README.md"):
-    """Put a measured time, rounded up to 10 seconds, where readers look for it."""
-    words = f"{10 * math.ceil(seconds / 10)} seconds"
+def write_time(path, seconds, table=Path(chapters.__file__), readme=FOLDER.parent / "README.md"):
+    """Put a measured time, rounded up to 10 seconds, into the table of chapters and where readers look for it."""
+    number, rounded = path.name[:2], 10 * math.ceil(seconds / 10)
+    words = f"{rounded} seconds"
     notebook = nbformat.read(path, 4)
     (cell,) = (cell for cell in notebook.cells if cell.cell_type == "markdown" and SAID.search(cell.source))
     cell.source = SAID.sub(f"about {words}", cell.source)
     nbformat.write(notebook, path)
     twin_of(path).write_text(as_text(notebook))
-    readme.write_text(re.sub(ROW.format(path.name[:2]), rf"\g<1> {words} |", readme.read_text()))
+    table.write_text(re.sub(LINE.format(number), rf"\g<1> {rounded})", table.read_text()))
+    readme.write_text(re.sub(ROW.format(number), rf"\g<1> {words} |", readme.read_text()))
 
 
 def main(arguments):
-    names = [Path(name).resolve() for name in arguments if not name.startswith("--")] or sorted(FOLDER.glob("*.ipynb"))
-    for path in names:
+    given = [Path(name).resolve() for name in arguments if not name.startswith("--")]
+    for path in given or [FOLDER / f"{chapter.notebook}.ipynb" for chapter in chapters.CHAPTERS]:
         if "--times" in arguments:
             seconds = execute(nbformat.read(path, 4), path.parent)
             write_time(path, seconds)

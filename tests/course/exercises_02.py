@@ -209,23 +209,28 @@ RIGHT = {
 
 WRONG = {
     "fresh-but-silent": [
-        (nothing_anywhere, "zeros on both sides"), (zero_inside, "It is the other side that may be zero"), (like_a_new_layer, "The answers changed"),
+        (nothing_anywhere, "zeros on both sides"), (zero_inside, "It is the other side that may be zero"),
+        (like_a_new_layer, "The answers changed"),
         (first_layer_only, "does not hear the new neurons"), (ones, "all alike"),
     ],
     "birthday": [
-        (share, "one certain parent is among"), (at_least_once, "You watch one certain parent"), (pairs, "how many pairs to expect"),
+        (share, "one certain parent is among"), (at_least_once, "You watch one certain parent"),
+        (pairs, "how many pairs to expect"),
         (from_one, "One factor too many"),
     ],
     "spend-exactly": [
-        (each_rounded, "rounded each layer by itself"), (each_floored, "rounded every layer down"), (each_ceiled, "rounded every layer up"),
+        (each_rounded, "rounded each layer by itself"), (each_floored, "rounded every layer down"),
+        (each_ceiled, "rounded every layer up"),
         (last_takes_all, "went to the last layer"),
     ],
     "what-is-35-percent": [
-        (simple_interest, "the same amount each time"), (the_same_for_both, "A weight belongs to two neurons"), (also_at_the_end, "One growth too many"),
+        (simple_interest, "the same amount each time"), (the_same_for_both, "A weight belongs to two neurons"),
+        (also_at_the_end, "One growth too many"),
         (width_for_both, "the count itself grows"), (power_first, "not once at the end"),
     ],
     "keep-the-momentum": [
-        (new_buffer, "as with a new optimiser"), (both_the_same_way, "their own values as velocity"), (only_the_weight, "must have the shape"),
+        (new_buffer, "as with a new optimiser"), (both_the_same_way, "their own values as velocity"),
+        (only_the_weight, "must have the shape"),
         (wrong_end, "velocities at the beginning"),
     ],
 }  # fmt: skip

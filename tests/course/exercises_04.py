@@ -235,10 +235,12 @@ WRONG = {
     ],
     "mean-in-one-vector": [
         (from_the_map, "all n × n cosines"), (diagonal_forgotten, "diagonal is still in it"),
-        (divided_by_n_squared, "divided by n²"), (never_normalised, "unit vector first"), (ones_on_the_diagonal, "took n away"),
+        (divided_by_n_squared, "divided by n²"), (never_normalised, "unit vector first"),
+        (ones_on_the_diagonal, "took n away"),
     ],
     "fool-the-mean": [
-        (orthogonal, "Right angles"), (pairs_of_opposites, "must be n, not 0"), (all_twice, "too long"), (all_equal, "too long"),
+        (orthogonal, "Right angles"), (pairs_of_opposites, "must be n, not 0"), (all_twice, "too long"),
+        (all_equal, "too long"),
         (zeros_instead_of_opposites, "none of them zero"), (nearly_twins, "Not every filter has a twin"),
     ],
     "push": [

@@ -263,7 +263,8 @@ WRONG = {
         (interval_of_what_is_lost, "penalty less base"),
     ],
     "best-of-thirty": [
-        (best_by_root, "error of a mean"), (best_by_significance, "one run in forty"), (best_by_extremes, "k without end"),
+        (best_by_root, "error of a mean"), (best_by_significance, "one run in forty"),
+        (best_by_extremes, "k without end"),
         (best_without_effect, "one run against one"), (best_of_coins, "a fresh run each"),
         (best_in_percent, "no percent"),
     ],
@@ -274,12 +275,14 @@ WRONG = {
         (choose_along_the_seeds, "averaged over the K"),
     ],
     "seeds-needed": [
-        (seeds_by_z, "if sd were known"), (seeds_without_square, "Square all of"), (seeds_with_half_a_square, "but not sd / effect"),
+        (seeds_by_z, "if sd were known"), (seeds_without_square, "Square all of"),
+        (seeds_with_half_a_square, "but not sd / effect"),
         (seeds_of_two_groups, "of the differences already"), (seeds_of_one_side, "all 5 % on one side"),
         (seeds_of_fifty_percent, "a power of 50 %"),
     ],
     "equal-compute": [
-        (epochs_as_before, "at the full price"), (epochs_of_the_first_size, "the cheapest"), (epochs_without_extra, "are not free"),
+        (epochs_as_before, "at the full price"), (epochs_of_the_first_size, "the cheapest"),
+        (epochs_without_extra, "are not free"),
         (epochs_of_mean_size, "the mean epoch"), (epochs_cut_off, "rounded down"),
     ],
 }  # fmt: skip

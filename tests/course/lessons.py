@@ -9,7 +9,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 
 
 def functions_of(name, **given):
-    """{name: function} of all ``def`` statements of notebooks/``name``.ipynb; they see its imports, and what is ``given``."""
+    """{name: function} of all ``def`` of notebooks/``name``.ipynb; they see its imports, and what is ``given``."""
     space = dict(given)
     for cell in nbformat.read(FOLDER / f"{name}.ipynb", 4).cells:
         if cell.cell_type == "code":

@@ -10,14 +10,14 @@ from lessons import FOLDER
 
 import growlab as gl
 from growlab import exercises
-from growlab.course.exercises import checking
-from growlab.course.exercises.checking import NOTEBOOKS, Exercise
-from growlab.course.exercises.checking import exercises_of as _load
+from growlab.course.chapters import CHAPTERS
+from growlab.course.exercises.checking import examine, hints_shown
+from growlab.course.exercises.exercise import Exercise, exercises_of, find
 
-LESSONS = {number: _load(name) for number, name in NOTEBOOKS.items()}
+LESSONS = {chapter.number: exercises_of(chapter.subject) for chapter in CHAPTERS}
 ALL = [exercise for lesson in LESSONS.values() for exercise in lesson]
 MISTAKES = [(e, words) for e in ALL for words in e.mistakes]
-FILES = {number: import_module(f"exercises_{number}") for number in NOTEBOOKS}  # as students would write them
+FILES = {number: import_module(f"exercises_{number}") for number in LESSONS}  # as students would write them
 WRONG = [(id, *wrong) for file in FILES.values() for id, answers in file.WRONG.items() for wrong in answers]
 RIGHT = [(id, right) for file in FILES.values() for id, answers in file.RIGHT.items() for right in answers]
 
@@ -29,7 +29,7 @@ def label(value):
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("GROWLAB_PROGRESS", str(tmp_path))
-    checking._shown.clear()
+    hints_shown.clear()
     return tmp_path
 
 
@@ -93,13 +93,13 @@ def test_a_right_answer_written_in_another_way_passes(id, right):
     assert note.good is True, note
 
 
-@pytest.mark.parametrize("number", NOTEBOOKS)
-def test_every_lesson_has_four_exercises_or_more_and_each_is_in_its_notebook_as_a_stub(number):
-    lesson, file = LESSONS[number], FILES[number]
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.number)
+def test_every_lesson_has_four_exercises_or_more_and_each_is_in_its_notebook_as_a_stub(chapter):
+    lesson, file = LESSONS[chapter.number], FILES[chapter.number]
     ids = {e.id for e in lesson}
     assert len(lesson) >= 4 and set(file.RIGHT) == ids and set(file.WRONG) == ids
     assert all(len(answers) >= 3 for answers in file.WRONG.values())
-    cells = nbformat.read(FOLDER / f"{number}_{NOTEBOOKS[number]}.ipynb", 4).cells
+    cells = nbformat.read(FOLDER / f"{chapter.notebook}.ipynb", 4).cells
     code = [cell.source for cell in cells if cell.cell_type == "code"]
     for id in ids:
         (stub,) = [source for source in code if f'gl.check("{id}"' in source]
@@ -146,6 +146,15 @@ def test_a_wrong_answer_shows_the_smallest_case_with_expected_and_got_and_a_pict
     assert "data:image/png;base64," in note._repr_html_() and 'alt="' in note._repr_html_()
 
 
+def test_a_property_speaks_about_the_case_that_is_shown():
+    def not_flattened(weight):  # right for matrices; raises for filters, which come before the filter of zeros
+        rows = weight / weight.norm(dim=1, keepdim=True)
+        return torch.einsum("id, jd -> ij", rows, rows)
+
+    note = str(gl.check("cosine-map", not_flattened))
+    assert "raised" in note and "weight = shape (4, 2, 3, 3)" in note and "gets longer" not in note
+
+
 def test_html_in_answers_is_text():
     assert "<script>" not in gl.check("cosine-map", lambda weight: "<script>")._repr_html_()
 
@@ -161,24 +170,18 @@ def test_changing_the_input_and_forgetting_the_return_are_told():
 def test_answer_takes_the_readers_own_only_if_it_is_right(capsys):
     mine = lambda weight: gl.cosine_map(weight)
     assert gl.answer("cosine-map", mine) is mine
-    assert gl.answer("cosine-map", lambda weight: weight) is checking._find("cosine-map").solution
+    assert gl.answer("cosine-map", lambda weight: weight) is find("cosine-map").solution
     assert capsys.readouterr().out.splitlines() == [
-        "cosine-map: your own is used from here on", "cosine-map: not solved yet, the course's own is used from here on",
+        "cosine-map: your own is used from here on",
+        "cosine-map: not solved yet, the course's own is used from here on",
     ]  # fmt: skip
 
 
 def test_values_can_be_answers_and_many_answers_can_be_right():
-    even = Exercise(
-        "even",
-        lambda: 2,
-        lambda: [()],
-        ("…",),
-        {},
-        (lambda answer: None if answer() % 2 == 0 else "That is odd.",),
-        same=None,
-    )
-    assert checking._examine(even, 4).good and checking._examine(even, lambda: 8).good
-    assert "That is odd." in str(checking._examine(even, 3)) and checking._examine(even, ...).good is None
+    is_even = lambda answer: None if answer() % 2 == 0 else "That is odd."
+    even = Exercise("even", lambda: 2, lambda: [()], ("…",), {}, (is_even,), same=None)
+    assert examine(even, 4).good and examine(even, lambda: 8).good
+    assert "That is odd." in str(examine(even, 3)) and examine(even, ...).good is None
 
 
 def test_answers_are_equal_up_to_rounding_whatever_they_are_made_of():

@@ -39,7 +39,7 @@ def critters():
 
 
 def grid(explorer):
-    """Every value of every knob with the others at their start, and corners of the whole grid, the two extremes among them."""
+    """Every value of every knob with the others at their start, and corners of the grid, both extremes included."""
     start = explorer.settings
     for name, knob in explorer.knobs.items():
         yield from (start | {name: value} for value in values(knob))
@@ -136,8 +136,10 @@ def test_an_explorer_starts_where_it_is_told_to():
     (lambda: explore.firefly(gl.vgg5(2)), "batch missing"), (lambda: explore.split(gl.vgg5(2)), "batch missing"),
     (lambda: explore.split(gl.vgg5(2), digits()), "an mlp with a hidden layer"),
     (lambda: explore.split(gl.mlp([64, 10]), digits()), "an mlp with a hidden layer"),
-    (lambda: explore.split(nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Linear(4, 10)), digits()), "but linear: take nn.Tanh"),
-    (lambda: explore.looks({"a": gl.vgg5(2)}), "data missing"), (lambda: explore.looks(data=critters()), "models missing"),
+    (lambda: explore.split(nn.Sequential(nn.Flatten(), nn.Linear(64, 4), nn.Linear(4, 10)), digits()),
+     "but linear: take nn.Tanh"),
+    (lambda: explore.looks({"a": gl.vgg5(2)}), "data missing"),
+    (lambda: explore.looks(data=critters()), "models missing"),
     (lambda: explore.looks(gl.vgg5(2), critters()), "networks by name, at least one, got Sequential"),
     (lambda: explore.looks({}, critters()), "networks by name"),
     (lambda: explore.looks({"a": gl.vgg5(2, channels=1)}, gl.load_data("digits")), "these pictures have none"),
@@ -258,7 +260,8 @@ def test_a_split_of_an_mlp_in_float32_with_layers_by_name(activation):
 
 @pytest.mark.parametrize("neurons, predicted, actual, words", [
     (0, 0.0, 0.0, "no neuron gets in"), (1, 0.0, -0.1, "no gain was promised"), (1, 0.1, 0.1, "no gain was promised"),
-    (1, -0.1, 0.1, "turns into harm"), (1, -0.1, 0.0, ": 0% of the promise"), (2, -0.2, -0.1, ": 50% of the promise is kept"),
+    (1, -0.1, 0.1, "turns into harm"), (1, -0.1, 0.0, ": 0% of the promise"),
+    (2, -0.2, -0.1, ": 50% of the promise is kept"),
 ])  # fmt: skip
 def test_firefly_says_what_became_of_the_promise(neurons, predicted, actual, words):
     told = firefly_choice.told(

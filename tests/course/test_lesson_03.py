@@ -41,7 +41,7 @@ def small():
 def test_the_hand_built_layer_is_the_packages_enlarged_network(small):
     model, (x, _), p, tensors, (v, u, o) = small
     with torch.no_grad():
-        for (kind, _), direction in p.directions.items():
+        for direction in p.directions.values():
             direction.copy_(torch.randn_like(direction))
     v, u, o = (
         {kind: d.detach() for (kind, _), d in p.directions.items()}[kind] for kind in ("split", "incoming", "outgoing")

@@ -13,7 +13,10 @@ from growlab.lab.run import multiply_adds_by_epoch
 from growlab.lab.statistics import compare, default_contrasts
 
 RESULTS = FOLDER.parent / "data" / "results"
-TINY = dict(data="critters", limit=1600, reliability=0.8, at=(1, 2, 3), epochs=8, lr=0.02, batch_size=32, augment=False)
+TINY = {
+    "data": "critters", "limit": 1600, "reliability": 0.8,
+    "at": (1, 2, 3), "epochs": 8, "lr": 0.02, "batch_size": 32, "augment": False,
+}  # fmt: skip
 METHODS = ("random", "splitting", "firefly", "net2net")
 
 

@@ -12,6 +12,8 @@ import nbformat
 import pytest
 from store_notebooks import KEPT, SAID, WIDGET, as_text, clean, first_picture, main, twin_of, write_time
 
+from growlab.course.chapters import CHAPTERS
+
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 LARGEST = 500_000  # bytes
@@ -59,6 +61,7 @@ def section(notebook, words):
 
 def test_there_is_a_notebook():
     assert PATHS and [path.name[:2] for path in PATHS] == [f"{number:02}" for number in range(len(PATHS))]
+    assert [path.stem for path in PATHS] == [chapter.notebook for chapter in CHAPTERS]
 
 
 def test_the_twin_is_the_notebook_as_text(path, notebook):
@@ -131,7 +134,8 @@ def test_the_pictures_of_the_readme_are_those_of_the_notebook():
 
 def test_it_has_one_title_with_its_number(path, notebook):
     titles = re.findall(r"^# +(.*)$", prose(notebook), re.M)
-    assert len(titles) == 1 and titles[0].startswith(path.name[:2])
+    (chapter,) = (chapter for chapter in CHAPTERS if chapter.notebook == path.stem)
+    assert titles == [f"{chapter.number} · {chapter.title}"]
     assert notebook.cells[0].source.startswith("# ")
 
 
@@ -144,24 +148,18 @@ def test_it_says_what_to_know_before_and_how_long_it_takes(notebook):
     assert SAID.search(before) and "CPU" in before and "GPU" in before
 
 
-def test_the_measured_times_are_those_of_the_readme_and_within_the_promise():
-    readme, total = (FOLDER.parent / "README.md").read_text(), 0
-    for path in PATHS:
-        (said,) = SAID.findall(prose(nbformat.read(path, 4)))
-        seconds = int(said.split()[1])
-        total += seconds
-        (row,) = (line for line in readme.splitlines() if line.startswith(f"| {path.name[:2]} |"))
-        assert said == f"about {seconds} seconds" and seconds <= 90 and row.endswith(f"| {seconds} seconds |"), (
-            path.name,
-            said,
-            row,
-        )
-    assert total <= 360
+def test_titles_questions_and_times_are_those_of_the_readme_and_within_the_promise():
+    rows = [line for line in (FOLDER.parent / "README.md").read_text().splitlines() if re.match(r"\| \d\d \|", line)]
+    assert rows == [f"| {c.number} | {c.title} | {c.question} | {c.seconds} seconds |" for c in CHAPTERS]
+    for chapter in CHAPTERS:
+        (said,) = SAID.findall(prose(nbformat.read(FOLDER / f"{chapter.notebook}.ipynb", 4)))
+        assert said == f"about {chapter.seconds} seconds" and chapter.seconds <= 90, (chapter.notebook, said)
+    assert sum(chapter.seconds for chapter in CHAPTERS) <= 360
 
 
 def test_every_section_is_core_or_extra(notebook):
     frame = re.compile("What you will learn|Before you start|Summary|Terms|References|Quiz|What can go wrong", re.I)
-    for heading, text in sections(notebook).items():
+    for heading in sections(notebook):
         if not frame.match(heading):
             assert re.search(r" · (core|extra)$", heading), f"{heading}: end it with ' · core' or ' · extra'"
 
@@ -214,13 +212,16 @@ def test_markup_of_folded_answers_is_closed(notebook):
 # ---------------------------------------------------------------------------------------------- storing them
 
 
-def test_times_are_rounded_up_and_written_into_notebook_twin_and_readme(tmp_path):
+def test_times_are_rounded_up_and_written_into_notebook_twin_chapters_and_readme(tmp_path):
     (tmp_path / "text").mkdir()
-    path, readme = tmp_path / "07_more.ipynb", tmp_path / "README.md"
+    path, table, readme = tmp_path / "07_more.ipynb", tmp_path / "chapters.py", tmp_path / "README.md"
     cell = nbformat.v4.new_markdown_cell("To run all cells: about 5 minutes on two CPU cores.")
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), path)
     readme.write_text("| 06 | a | b | |\n| 07 | more | why? | 10 seconds |\n")
-    write_time(path, 31.2, readme)
+    lines = '    Chapter("06", "a", "b", "c?", 10),\n    Chapter("07", "more", "More",\n            "why?", {}),\n'
+    table.write_text(lines.format(10))
+    write_time(path, 31.2, table, readme)
+    assert table.read_text() == lines.format(40)
     assert nbformat.read(path, 4).cells[0].source == "To run all cells: about 40 seconds on two CPU cores."
     assert "about 40 seconds" in twin_of(path).read_text()
     assert readme.read_text() == "| 06 | a | b | |\n| 07 | more | why? | 40 seconds |\n"

@@ -1,19 +1,7 @@
-"""Exercises that check themselves, a file for each chapter; ``gl.check``, ``hint``, ``solution``, ``answer``, ``predict``, ``progress``."""
+"""Exercises that check themselves: the machinery, and a file of exercises for each chapter."""
 
-from growlab.course.exercises.checking import (
-    NOTEBOOKS,
-    Exercise,
-    Note,
-    answer,
-    check,
-    equal,
-    hint,
-    normal,
-    predict,
-    progress,
-    solution,
-)
+from growlab.course.exercises.checking import answer, check, hint, solution
+from growlab.course.exercises.exercise import Exercise, Note, equal, normal
+from growlab.course.exercises.keeping import predict, progress
 
-__all__ = [
-    "NOTEBOOKS", "Exercise", "Note", "answer", "check", "equal", "hint", "normal", "predict", "progress", "solution",
-]  # fmt: skip
+__all__ = ["Exercise", "Note", "answer", "check", "equal", "hint", "normal", "predict", "progress", "solution"]

@@ -1,11 +1,11 @@
-"""The exercises of notebook 05: what a comparison of runs supports, how many runs it takes, and what is a fair control."""
+"""The exercises of notebook 05: what a comparison of runs supports, how many it takes, and what is a fair control."""
 
 import math
 
 import torch
 from scipy import stats
 
-from growlab.course.exercises.checking import Exercise, equal, normal
+from growlab.course.exercises.exercise import Exercise, equal, normal
 
 ANY = math.nan  # in what a mistake gives: this part is not the point, and may be anything
 
@@ -57,7 +57,10 @@ def holds_the_truth(answer, penalty, base):
     low, high = torch.tensor([[float(end) for end in answer(*runs)] for runs in zip(penalty, base)]).T
     inside = ((low <= truth) & (truth <= high)).double().mean().item()
     if abs(inside - 0.95) > 0.015:
-        return f"In {EXPERIMENTS:,} simulated experiments the true difference was inside in {100 * inside:.1f} %, and not in 95 %."
+        return (
+            f"In {EXPERIMENTS:,} simulated experiments the true difference was inside in {100 * inside:.1f} %, "
+            "and not in 95 %."
+        )
     if (high - low).mean() > (unpaired(penalty, base, 1)[1] - unpaired(penalty, base, 1)[0]).mean():
         return "It is as wide as if nobody knew which runs have the same seed."
 
@@ -98,19 +101,26 @@ def of_single_differences(penalty, base):
 PAIRED_INTERVAL = Exercise(
     "paired-interval", paired_interval, arms,
     hints=(
-        "A seed that is good for one arm is often good for the other. Subtract first, seed by seed: n differences are left.",
+        "A seed that is good for one arm is often good for the other. Subtract first, seed by "
+        "seed: n differences are left.",
         "The mean of n differences has the standard error sd/√n, where the sd divides by n − 1.",
-        "How many standard errors to each side? stats.t.ppf(0.975, n - 1), from scipy: 2.78 for five seeds, and 1.96 only for very many.",
+        "How many standard errors to each side? stats.t.ppf(0.975, n - 1), from scipy: 2.78 "
+        "for five seeds, and 1.96 only for very many.",
     ),
     mistakes={
-        "You compared two groups of strangers. Entry i of both arms has the same seed: subtract seed by seed first.": unpaired,
-        "1.96 is for a spread that is known. Yours is estimated from a few differences: at n = 5, 1.96 holds the truth in 88 %, not 95. Use t.":
+        "You compared two groups of strangers. Entry i of both arms has the same seed: subtract seed by seed first.":
+            unpaired,
+        "1.96 is for a spread that is known. Yours is estimated from a few differences: at n = "
+        "5, 1.96 holds the truth in 88 %, not 95. Use t.":
             normal_quantile,
-        "A percentile bootstrap draws again what it has seen, and that is little: at n = 5 it holds the truth in 84 %. Use t.": bootstrap,
-        "Your standard deviation divides by n. The mean was fitted to the same differences: divide by n − 1 (numpy: ddof=1).": divided_by_n,
+        "A percentile bootstrap draws again what it has seen, and that is little: at n = 5 it "
+        "holds the truth in 84 %. Use t.": bootstrap,
+        "Your standard deviation divides by n. The mean was fitted to the same differences: "
+        "divide by n − 1 (numpy: ddof=1).": divided_by_n,
         "5 % on each side leave 90 %. For 95 %, leave 2.5 % on each: t.ppf(0.975, n - 1).": five_on_each_side,
         "The sign is turned around: it is penalty less base.": lambda penalty, base: paired_interval(base, penalty),
-        "That is where single differences lie. The mean of n of them is surer: divide the standard deviation by √n.": of_single_differences,
+        "That is where single differences lie. The mean of n of them is surer: divide the standard deviation by √n.":
+            of_single_differences,
     },
     properties=(holds_the_truth,), same=same_interval,
 )  # fmt: skip
@@ -133,28 +143,32 @@ def same_gain(got, expected):
 
 
 def agrees_with_a_simulation(answer, k):
-    best, gain, chance = normal(10000, k, seed=k).amax(1), *map(float, answer(k))
-    won = (best > normal(10000, seed=k + 50)).double().mean().item()
-    if (
-        abs(gain - best.mean().item()) > 0.07 or abs(chance - won) > 0.05
-    ):  # four standard errors, and what an answer may be off
-        return f"In 10,000 trials the best of {k} was {best.mean().item():.2f} above the mean, and won in a share of {won:.2f}."
+    best, (gain, chance) = normal(10000, k, seed=k).amax(1), map(float, answer(k))
+    mean, won = best.mean().item(), (best > normal(10000, seed=k + 50)).double().mean().item()
+    if abs(gain - mean) > 0.07 or abs(chance - won) > 0.05:  # four standard errors, and what an answer may be off
+        return f"In 10,000 trials the best of {k} was {mean:.2f} above the mean, and won in a share of {won:.2f}."
 
 
 BEST_OF_THIRTY = Exercise(
     "best-of-thirty", best_of, tries,
     hints=(
         "Simulate it: torch.randn(100000, k) is k runs, 100,000 times. What is the best of each row, on average?",
-        "For the chance put the one more run into the same row: of k + 1 runs that are alike, how often is a certain one the best?",
-        "In 1 of k + 1, so the best of the k wins in k of k + 1. The gain is torch.randn(100000, k).amax(1).mean(), or ∫ x dΦ(x)ᵏ.",
+        "For the chance put the one more run into the same row: of k + 1 runs that are alike, "
+        "how often is a certain one the best?",
+        "In 1 of k + 1, so the best of the k wins in k of k + 1. The gain is "
+        "torch.randn(100000, k).amax(1).mean(), or ∫ x dΦ(x)ᵏ.",
     ),
     mistakes={
-        "√k belongs to the error of a mean. The best of k grows far more slowly: thirty runs gain 2.04, not 5.5.": lambda k: (math.sqrt(k), ANY),
+        "√k belongs to the error of a mean. The best of k grows far more slowly: thirty runs gain 2.04, not 5.5.":
+            lambda k: (math.sqrt(k), ANY),
         "1.96 is where one run in forty lies, whatever k is. The best of more runs is better.": lambda k: (1.96, ANY),
-        "√(2 ln k) is right for k without end. For 30 it says 2.6, where a simulation says 2.04.": lambda k: (math.sqrt(2 * math.log(k)), ANY),
-        "Fifty-fifty is one run against one. Here the best of k plays: of k + 1 runs that are alike, who is the best?": lambda k: (ANY, 0.5),
+        "√(2 ln k) is right for k without end. For 30 it says 2.6, where a simulation says 2.04.":
+            lambda k: (math.sqrt(2 * math.log(k)), ANY),
+        "Fifty-fifty is one run against one. Here the best of k plays: of k + 1 runs that are alike, who is the best?":
+            lambda k: (ANY, 0.5),
         "A chance is a share, from 0 to 1: no percent.": lambda k: (ANY, 100 * k / (k + 1)),
-        "1 − ½ᵏ is for k games against a fresh run each. All k meet the same run: if it is good, all lose.": lambda k: (ANY, 1 - 0.5**k),
+        "1 − ½ᵏ is for k games against a fresh run each. All k meet the same run: if it is good, all lose.":
+            lambda k: (ANY, 1 - 0.5**k),
     },
     properties=(agrees_with_a_simulation,), same=same_gain,
 )  # fmt: skip
@@ -168,9 +182,8 @@ def choose(validation, test):
 
 def sweeps():
     """Accuracies, a row for each K and a column for each seed."""
-    yield tuple(
-        torch.tensor(rows, dtype=torch.float64) for rows in ([[0.70, 0.73], [0.76, 0.71]], [[0.75, 0.72], [0.70, 0.73]])
-    )
+    validation, test = [[0.70, 0.73], [0.76, 0.71]], [[0.75, 0.72], [0.70, 0.73]]
+    yield torch.tensor(validation, dtype=torch.float64), torch.tensor(test, dtype=torch.float64)
     for rows, columns in ((3, 4), (6, 3), (30, 5)):
         yield tuple(0.7 + 0.02 * normal(rows, columns, seed=rows + i) for i in (0, 1))
 
@@ -184,11 +197,14 @@ def other_rows_do_not_matter(answer, validation, test):
     tempting = torch.ones_like(test)
     tempting[int(index)] = test[int(index)]
     if not alike(answer(validation, tempting), (index, accuracy), 1e-9):
-        return "The test accuracies of another K changed, and with them your answer. Read the test in one row only: that of the K chosen."
+        return (
+            "The test accuracies of another K changed, and with them your answer. "
+            "Read the test in one row only: that of the K chosen."
+        )
 
 
 def finds_what_is_there_and_nothing_else(answer, validation, test):
-    """In simulated sweeps of eight K, with chances of their own in validation and test: K does nothing, or one K does a lot."""
+    """In simulated sweeps of eight K, with chances of their own in validation and test: no K helps, or one K a lot."""
     if len(validation) != 2:
         return None  # once is enough
     draws = 0.7 + 0.02 * normal(1000, 2, 8, 3)
@@ -230,17 +246,23 @@ def best_single_run(validation, test):
 CHOOSE_HONESTLY = Exercise(
     "choose-honestly", choose, sweeps,
     hints=(
-        "Two jobs, two sets: validation chooses K, and the test judges what was chosen. A row is a K; average over its seeds.",
+        "Two jobs, two sets: validation chooses K, and the test judges what was chosen. A row "
+        "is a K; average over its seeds.",
         "validation.mean(1).argmax() is the K that you choose. Until then, nothing may look at the test.",
-        "Report test[index].mean(): the test accuracy of the chosen row, over its seeds, whether or not another row has a better one.",
+        "Report test[index].mean(): the test accuracy of the chosen row, over its seeds, "
+        "whether or not another row has a better one.",
     ),
     mistakes={
-        "You chose by the test. Then the best of many tries is no measurement any more: thirty K that do nothing gain two standard deviations.":
+        "You chose by the test. Then the best of many tries is no measurement any more: thirty "
+        "K that do nothing gain two standard deviations.":
             best_in_the_test,
-        "You reported the validation accuracy of the winner. It won there, partly by luck; the test has not chosen.": validation_of_the_winner,
-        "You chose another K for each seed, by one run each. That is mostly noise, and no K to recommend: average over the seeds first.":
+        "You reported the validation accuracy of the winner. It won there, partly by luck; the test has not chosen.":
+            validation_of_the_winner,
+        "You chose another K for each seed, by one run each. That is mostly noise, and no K to "
+        "recommend: average over the seeds first.":
             one_for_each_seed,
-        "For each seed you took the best test accuracy. That is the best of many tries, once for every seed.": best_of_each_seed,
+        "For each seed you took the best test accuracy. That is the best of many tries, once for every seed.":
+            best_of_each_seed,
         "You averaged over the K. A row is a K and a column a seed: mean(1) is the mean over the seeds.": mean_over_k,
         "One lucky run chose. Compare the means over the seeds, not the best runs.": best_single_run,
     },
@@ -327,18 +349,25 @@ def just_significant(effect, sd):
 SEEDS_NEEDED = Exercise(
     "seeds-needed", seeds_needed, effects,
     hints=(
-        "Try n = 2, 3, 4, … For each: how often does the t test of n differences reject? Stop at the first n with 80 % or more.",
-        "You may simulate: 10,000 rows of effect + sd * torch.randn(n). t = mean / (std / √n) rejects if |t| > stats.t.ppf(0.975, n - 1).",
-        "Without a simulation: t has a noncentral t distribution. Its shift is effect/sd · √n, the power stats.nct.sf(limit, n - 1, shift).",
+        "Try n = 2, 3, 4, … For each: how often does the t test of n differences reject? Stop "
+        "at the first n with 80 % or more.",
+        "You may simulate: 10,000 rows of effect + sd * torch.randn(n). t = mean / (std / √n) "
+        "rejects if |t| > stats.t.ppf(0.975, n - 1).",
+        "Without a simulation: t has a noncentral t distribution. Its shift is effect/sd · √n, "
+        "the power stats.nct.sf(limit, n - 1, shift).",
     ),
     mistakes={
-        "Right if sd were known. It is estimated from the same seeds. Use t: 10 seeds, not 8, where the effect is one sd.": by_normal,
-        "Half the effect needs four times the seeds: a mean's error shrinks with √n. Square all of (1.96 + 0.84) · sd / effect.": not_squared,
+        "Right if sd were known. It is estimated from the same seeds. Use t: 10 seeds, not 8, "
+        "where the effect is one sd.": by_normal,
+        "Half the effect needs four times the seeds: a mean's error shrinks with √n. Square "
+        "all of (1.96 + 0.84) · sd / effect.": not_squared,
         "You squared 1.96 + 0.84, but not sd / effect. Half the effect needs four times the seeds.": half_squared,
-        "√2 · sd, or two groups, is for runs of different seeds. sd is of the differences already: here what a seed does to both is gone.":
+        "√2 · sd, or two groups, is for runs of different seeds. sd is of the differences "
+        "already: here what a seed does to both is gone.":
             of_single_runs,
         "You put all 5 % on one side. The test is two-sided: its limit is the 0.975 quantile.": one_sided,
-        "There an effect as large as expected is just significant. Half of all experiments measure a smaller one: that is a power of 50 %.":
+        "There an effect as large as expected is just significant. Half of all experiments "
+        "measure a smaller one: that is a power of 50 %.":
             just_significant,
     },
     properties=(has_that_power, only_the_ratio_counts), same=within_one,
@@ -381,13 +410,16 @@ EQUAL_COMPUTE = Exercise(
         "round((sum(costs) + extra) / costs[-1]).",
     ),
     mistakes={
-        "As many epochs as the grown run, but all of them at the full price: the control gets more compute.": lambda costs, extra: len(costs),
+        "As many epochs as the grown run, but all of them at the full price: the control gets more compute.":
+            lambda costs, extra: len(costs),
         "You divided by the first epoch, the cheapest. The control has the final size: divide by the last.":
             lambda costs, extra: round((sum(costs) + extra) / costs[0]),
-        "Proposals and K steps are not free. Add extra to what the grown run has spent.": lambda costs, extra: round(sum(costs) / costs[-1]),
+        "Proposals and K steps are not free. Add extra to what the grown run has spent.":
+            lambda costs, extra: round(sum(costs) / costs[-1]),
         "You divided by the mean epoch of the grown run. No epoch of the control is that cheap.":
             lambda costs, extra: round((sum(costs) + extra) / sum(costs) * len(costs)),
-        "You rounded down: the control loses up to a whole epoch. The nearest number of epochs is at most half of one off.":
+        "You rounded down: the control loses up to a whole epoch. The nearest number of epochs "
+        "is at most half of one off.":
             lambda costs, extra: int((sum(costs) + extra) // costs[-1]),
     },
     properties=(costs_the_same,),

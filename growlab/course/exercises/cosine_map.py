@@ -5,7 +5,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from growlab.course.exercises.checking import Exercise, normal
+from growlab.course.exercises.exercise import Exercise, normal
 
 
 def zeros(*shape):
@@ -58,7 +58,8 @@ COSINE_MAP = Exercise(
     hints=(
         "A cosine is the inner product of two vectors of length one. What must be done to each row first?",
         "With rows of length one, all inner products are one matrix product: rows @ rows.T.",
-        "weight.flatten(1) makes a row of each filter; .norm(dim=1, keepdim=True) gives the lengths. Beware of a length of 0.",
+        "weight.flatten(1) makes a row of each filter; .norm(dim=1, keepdim=True) gives the "
+        "lengths. Beware of a length of 0.",
     ),
     mistakes={
         "You normalised the columns. A neuron is a row: sum over dim=1.": columns,
@@ -102,7 +103,10 @@ def needs_no_map(answer, weight):
     Watched.largest, n = 0, 100
     answer(normal(n, 3).as_subclass(Watched))
     if Watched.largest >= n * n:
-        return "The value is right, but you made all n × n cosines on the way: 160 GB for 200,000 filters. Add up the rows first."
+        return (
+            "The value is right, but you made all n × n cosines on the way: 160 GB for 200,000 filters. "
+            "Add up the rows first."
+        )
 
 
 def with_diagonal(weight):
@@ -135,7 +139,8 @@ MEAN_IN_ONE_VECTOR = Exercise(
     hints=(
         "Write ‖Σ ŵ‖² as a double sum. Which of its terms are in the mean, and which are not?",
         "The terms with i = j are the diagonal of the map: take Σ ‖ŵ_i‖² away. n(n − 1) terms are left.",
-        "rows = F.normalize(weight, dim=1); rows.sum(0) is the resultant; (resultant @ resultant − rows.square().sum()) is the sum.",
+        "rows = F.normalize(weight, dim=1); rows.sum(0) is the resultant; (resultant @ "
+        "resultant − rows.square().sum()) is the sum.",
         "One neuron has no pairs: divide by max(n * (n - 1), 1).",
     ),
     mistakes={
@@ -312,12 +317,14 @@ SEE_THE_ANGLE = Exercise(
         "tan(t/2) is the ratio of the two: 2 * torch.atan2(length of the difference, length of the sum).",
     ),
     mistakes={
-        "A ruler that cannot see twins: near 1 the cosine has no digits left for the angle. Do not go through arccos.": arccos,
+        "A ruler that cannot see twins: near 1 the cosine has no digits left for the angle. Do not go through arccos.":
+            arccos,
         "These are degrees: the answer is wanted in radians.": degrees,
         "1 − cosine is no angle: for small angles it is t²/2.": one_minus_cosine,
         "This is the straight way between the tips of the unit vectors. The angle is the way along the circle.": chord,
         "This is half of the angle.": half,
-        "Make unit vectors of both first. Of filters of other lengths, the difference tells more about lengths than about the angle.":
+        "Make unit vectors of both first. Of filters of other lengths, the difference tells "
+        "more about lengths than about the angle.":
             of_filters_as_they_are,
     },
     properties=(with_the_opposite_half_a_turn,),

@@ -2,11 +2,11 @@
 
 import torch
 
-from growlab.course.exercises.checking import Exercise, normal
+from growlab.course.exercises.exercise import Exercise, normal
 
 
 def candidates(n, D, C, m, seed):
-    """A layer of ``n`` neurons, w (n, D) and out (C, n), with directions v (n, D) and ``m`` fresh neurons u (m, D), o (C, m)."""
+    """A layer of ``n`` neurons, w (n, D), out (C, n), directions v (n, D); ``m`` fresh neurons u (m, D), o (C, m)."""
     shapes = (n, D), (C, n), (n, D), (m, D), (C, m)
     return [normal(*shape, seed=10 * seed + i) for i, shape in enumerate(shapes)]
 
@@ -62,13 +62,16 @@ PERTURBED_LAYER = Exercise(
     hints=(
         "First the twins. One has the weights w + y·v, the other w − y·v, and each has half of the outgoing weight.",
         "gates[:n, None] * v multiplies each row of v by the gate of its neuron.",
-        "The next layer reads twins @ out.T + fresh @ o.T, where fresh = tanh(x uᵀ), each column times its gate, gates[n:].",
+        "The next layer reads twins @ out.T + fresh @ o.T, where fresh = tanh(x uᵀ), each "
+        "column times its gate, gates[n:].",
     ),
     mistakes={
         "Two twins, each with the full outgoing weight, say everything twice: the ½ is missing.": without_half,
         "Both twins moved the same way. One takes w + y·v, the other w − y·v.": same_sign_twice,
-        "Your gate silences the neuron itself. It multiplies the step v, so that y = 0 leaves the neuron as it was.": gated_activation,
-        "The gate of a fresh neuron multiplies its outgoing weights o. Its incoming ones, u, stay as they are.": gate_on_incoming,
+        "Your gate silences the neuron itself. It multiplies the step v, so that y = 0 leaves the neuron as it was.":
+            gated_activation,
+        "The gate of a fresh neuron multiplies its outgoing weights o. Its incoming ones, u, stay as they are.":
+            gate_on_incoming,
     },
     properties=(is_the_plain_layer_at_zero,),
 )  # fmt: skip
@@ -115,7 +118,8 @@ GATE_SCORE = Exercise(
     hints=(
         "The loss sees y and v only through their product p = y·v. What are ∂L/∂y and ∂L/∂v, if ∂L/∂p is known?",
         "∂L/∂v = y ∂L/∂p, and ∂L/∂y = ⟨v, ∂L/∂p⟩. Put the first into the second.",
-        "So ∂L/∂y = ⟨v, ∂L/∂v⟩ / y: multiply, sum over each row with .sum(1), divide by the gate. The score is minus that.",
+        "So ∂L/∂y = ⟨v, ∂L/∂v⟩ / y: multiply, sum over each row with .sum(1), divide by the "
+        "gate. The score is minus that.",
     ),
     mistakes={
         "The sign is turned around: a candidate is good if more of it lowers the loss.": wrong_sign,
@@ -165,9 +169,11 @@ WHERE = Exercise(
         "The meter shows −L′(y) = −(c + q·y). For which y is that equal to −(c + ½q)?",
     ),
     mistakes={
-        "At the end, y = 1, the meter shows −(c + q): the bend q counts twice. Try c = 0, a split: double its gain.": at_the_end,
+        "At the end, y = 1, the meter shows −(c + q): the bend q counts twice. Try c = 0, a split: double its gain.":
+            at_the_end,
         "At the start, y = 0, the meter shows −c: the bend q is lost. A split, c = 0, scores nothing.": at_the_start,
-        "There the loss has its bottom, and the meter shows 0. You want the place where it shows the whole gain.": at_the_bottom,
+        "There the loss has its bottom, and the meter shows 0. You want the place where it shows the whole gain.":
+            at_the_bottom,
         "That is the gain. Asked is the place y at which the meter shows it.": the_gain_itself,
     },
     properties=(the_meter_shows_the_gain,),
@@ -221,13 +227,16 @@ PICK = Exercise(
     "pick-k", pick, scored_layers,
     hints=(
         "Make one list of all candidates first, as pairs (layer, index). Then sort it by score and cut it after k.",
-        "sorted(…, key=lambda pair: -scores[pair[0]][pair[1]]) puts the best first, and leaves equal ones in their order.",
+        "sorted(…, key=lambda pair: -scores[pair[0]][pair[1]]) puts the best first, and leaves "
+        "equal ones in their order.",
     ),
     mistakes={
-        "A threshold lets in all that are equal to it, more than k. Sort, and cut the list after k.": all_above_threshold,
+        "A threshold lets in all that are equal to it, more than k. Sort, and cut the list after k.":
+            all_above_threshold,
         "You took the worst. The highest score is the best: sort in falling order.": worst_first,
         "You took k of each layer. The budget is for all layers together, and layers compete for it.": k_of_each_layer,
-        "Among equal scores you took the later one. Sort by the score alone: then the order of equal ones stays.": later_of_equals,
+        "Among equal scores you took the later one. Sort by the score alone: then the order of equal ones stays.":
+            later_of_equals,
     },
     same=same_set,
 )  # fmt: skip
@@ -296,13 +305,16 @@ BUILT = Exercise(
     "built-is-scored", build, plans,
     hints=(
         "Clone w and out first, then halve the columns of the split neurons: out[:, splits] /= 2.",
-        "A split neuron keeps its place with w + v, and its twin goes to the end with w − v and a copy of the halved column.",
-        "Fresh neurons: rows u[fresh] to the end of w, columns o[:, fresh] to the end of out. torch.cat joins them all.",
+        "A split neuron keeps its place with w + v, and its twin goes to the end with w − v "
+        "and a copy of the halved column.",
+        "Fresh neurons: rows u[fresh] to the end of w, columns o[:, fresh] to the end of out. "
+        "torch.cat joins them all.",
     ),
     mistakes={
         "The twins together say twice what the neuron said: halve the outgoing weights of each.": not_halved,
         "Only one twin moved. The other one must go the opposite way, w − v.": one_twin_moves,
-        "The fresh neurons say nothing. They were scored with their outgoing weights o: build them with those.": silent_fresh,
+        "The fresh neurons say nothing. They were scored with their outgoing weights o: build them with those.":
+            silent_fresh,
         "You built every candidate. Only those in splits and fresh were picked.": everybody_built,
     },
     properties=(is_the_gated_layer,), same=same_function,

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from growlab.course.exercises.checking import Exercise, normal
+from growlab.course.exercises.exercise import Exercise, normal
 
 
 # ---------------------------------------------------------------------------------------------- hide-a-part
@@ -71,7 +71,8 @@ HIDE_A_PART = Exercise(
     ),
     mistakes={
         "Black pixels are a new cue: a network can see where the part was. Shuffle the part's own pixels.": black,
-        "One flat colour is a new cue as well: no other place of the animal is so smooth. Shuffle instead.": mean_colour,
+        "One flat colour is a new cue as well: no other place of the animal is so smooth. Shuffle instead.":
+            mean_colour,
         "You changed what is around the part and left the part: the mask is True where it is.": everywhere_else,
         TORN: colours_apart,
     },
@@ -99,7 +100,10 @@ def sees_the_part_that_is_read(answer, *_):
     after = torch.stack([before, before, F.one_hot(donors, 5).double(), before])
     falls = torch.as_tensor(answer(before, after, labels, donors))
     if falls.shape != (3, 4) or not torch.equal(falls.double(), torch.tensor([[0.0, 0, 2, 0]] * 3).double()):
-        return "A network that reads part 2 only must give (0, 0, 2, 0) for each picture: its lead goes from 1 to −1 there."
+        return (
+            "A network that reads part 2 only must give (0, 0, 2, 0) for each picture: "
+            "its lead goes from 1 to −1 there."
+        )
 
 
 def true_class_alone(before, after, labels, donors):
@@ -129,13 +133,16 @@ WHO_VOTES = Exercise(
     hints=(
         "The lead is the logit of the true class less that of the donor: before[each, labels] - before[each, donors], "
         "where each = torch.arange(len(labels)).",
-        "After the swap of part p it is after[p, each, labels] - after[p, each, donors]; after[:, each, labels] has all parts.",
+        "After the swap of part p it is after[p, each, labels] - after[p, each, donors]; "
+        "after[:, each, labels] has all parts.",
         "How far it fell: the lead before less the lead after. Turn it, so that a row is a picture.",
     ),
     mistakes={
-        "The true class's logit alone does not tell whose form won: all logits may fall together. Take its lead over the donor.": true_class_alone,
+        "The true class's logit alone does not tell whose form won: all logits may fall "
+        "together. Take its lead over the donor.": true_class_alone,
         "The sign is turned around: a part that counts makes the lead fall, so before less after.": wrong_way_round,
-        "Lost accuracy sees only votes that change the winner. In a network that counts five votes no single one does.": lost_accuracy,
+        "Lost accuracy sees only votes that change the winner. In a network that counts five votes no single one does.":
+            lost_accuracy,
         "This is the lead after the swap. How far has it fallen? The lead before less the lead after.": lead_after,
         "A row for each picture, please, and a column for each part: (N, parts).": a_row_for_each_part,
     },
@@ -222,17 +229,22 @@ def place_by_place(model, layer, images, targets):
 SIX_LINES = Exercise(
     "six-lines", grad_cam, networks,
     hints=(
-        "The slopes: torch.autograd.grad(scores.gather(1, targets[:, None]).sum(), seen) returns a tuple with one tensor, (N, n, h, w).",
+        "The slopes: torch.autograd.grad(scores.gather(1, targets[:, None]).sum(), seen) "
+        "returns a tuple with one tensor, (N, n, h, w).",
         "The weight of a channel is the mean of its slopes over all places: slopes.mean((2, 3), keepdim=True).",
         "Weights times seen[0], summed over the channels, then .relu(), then F.interpolate(maps, images.shape[-2:], "
         'mode="bilinear", align_corners=False), which wants maps of (N, 1, h, w).',
     ),
     mistakes={
-        "That is the slope of the probability. A softmax flattens where the network is sure; take the logit itself.": of_the_probability,
-        "That is the slope of the loss: what raises it speaks against the class. Take the logit of the target.": of_the_loss,
-        "All channels count the same, and the target plays no part. Weigh each channel by its mean slope.": without_weights,
+        "That is the slope of the probability. A softmax flattens where the network is sure; take the logit itself.":
+            of_the_probability,
+        "That is the slope of the loss: what raises it speaks against the class. Take the logit of the target.":
+            of_the_loss,
+        "All channels count the same, and the target plays no part. Weigh each channel by its mean slope.":
+            without_weights,
         "Negative heat speaks against the class: a relu is missing, before the map is resized.": without_relu,
-        "You weigh place by place. That is another method, HiResCAM; Grad-CAM gives a channel one weight, the mean of its slopes.": place_by_place,
+        "You weigh place by place. That is another method, HiResCAM; Grad-CAM gives a channel "
+        "one weight, the mean of its slopes.": place_by_place,
     },
     properties=(is_about_the_target_and_leaves_no_trace,),
 )  # fmt: skip
@@ -286,11 +298,14 @@ ENERGY_INSIDE = Exercise(
     "energy-inside", energy_inside, maps_and_masks,
     hints=(
         "maps * masks is the heat inside, place by place. Sum it over the places of each picture: .sum((1, 2)).",
-        "Divide by all heat of the same picture. 0 / 0 gives NaN in PyTorch, and that is the right answer for an empty map.",
+        "Divide by all heat of the same picture. 0 / 0 gives NaN in PyTorch, and that is the "
+        "right answer for an empty map.",
     ),
     mistakes={
-        "The mean heat inside changes when the map is scaled. Divide by all heat, not by the size of the mask.": mean_inside,
-        "Do not stretch the map between its minimum and maximum first: a uniform map has no heat left then.": stretched_first,
+        "The mean heat inside changes when the map is scaled. Divide by all heat, not by the size of the mask.":
+            mean_inside,
+        "Do not stretch the map between its minimum and maximum first: a uniform map has no heat left then.":
+            stretched_first,
         "An empty map covers neither all nor nothing: leave it NaN, so that it can be counted.": empty_is_zero,
         "Each picture has its own heat: divide by the sum over its places, not over all pictures.": over_all_pictures,
     },
@@ -344,8 +359,10 @@ def difference_of_means(larger, smaller):
 IS_THE_RULER_STRAIGHT = Exercise(
     "is-the-ruler-straight", area_under_curve, two_groups,
     hints=(
-        "Compare every value of one group with every value of the other: larger[:, None] > smaller is a table of all pairs.",
-        "A pair with equal values is half won: add (larger[:, None] == smaller) / 2. The mean of the table is the answer.",
+        "Compare every value of one group with every value of the other: larger[:, None] > "
+        "smaller is a table of all pairs.",
+        "A pair with equal values is half won: add (larger[:, None] == smaller) / 2. The mean "
+        "of the table is the answer.",
         "Leave NaN out first: larger[~larger.isnan()].",
     ),
     mistakes={
@@ -353,7 +370,8 @@ IS_THE_RULER_STRAIGHT = Exercise(
         "A tie counts one half. Otherwise a ruler that always says 3 gets 0 instead of one half.": without_ties,
         "NaN is larger than nothing and smaller than nothing, so it always loses. Leave it out first.": empty_loses,
         "NaN is no number, and not 0 either: an empty map has measured nothing. Leave it out.": nan_as_zero,
-        "A difference of means has the unit of the ruler, so rulers could not be compared. Count pairs.": difference_of_means,
+        "A difference of means has the unit of the ruler, so rulers could not be compared. Count pairs.":
+            difference_of_means,
     },
     properties=(turns_around,),
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import torch
 
-from growlab.course.exercises.checking import Exercise, equal, normal
+from growlab.course.exercises.exercise import Exercise, equal, normal
 
 
 # ---------------------------------------------------------------------------------------------- split-copy
@@ -68,11 +68,13 @@ SPLIT_COPY = Exercise(
     ),
     mistakes={
         "Nothing was shared out: twins say the same thing twice, so the next layer hears it twice.": never_shared,
-        "A parent that is drawn twice has a family of three: divide by the number of its members, not by 2.": halved_once,
+        "A parent that is drawn twice has a family of three: divide by the number of its members, not by 2.":
+            halved_once,
         "You halved every column. A neuron without a copy keeps its outgoing weights.": halved_all,
         "You repeated rows of w_out. A neuron's outgoing weights are a column of it.": rows_twice,
         "Only the copies got a share: the parent must give up as much as its copies get.": parent_keeps_all,
-        "This keeps the function, but shares of ½, ¼, ¼ are not equal: each member of a family of three gets ⅓.": halved_at_each_draw,
+        "This keeps the function, but shares of ½, ¼, ¼ are not equal: each member of a family of three gets ⅓.":
+            halved_at_each_draw,
     },
     properties=(keeps_the_function,),
 )  # fmt: skip
@@ -108,10 +110,14 @@ SAME_FUNCTION = Exercise(
         "So the incoming weights need m times the rate, and the outgoing ones 1/m of it.",
     ),
     mistakes={
-        "With equal rates, the incoming weights move 1/m as far as before, and the outgoing ones, summed up, m times as far.": lambda m: (1, 1),
-        "Your rates have the size of the gradients. They must undo them: a small gradient needs a large rate.": lambda m: (1 / m, 1),
-        "The incoming rate is right. But the outgoing weights of all m copies move, each as far as the parent's did.": lambda m: (m, 1),
-        "The outgoing rate is wrong: each gradient is whole, and m of them add up, so they are too strong already.": lambda m: (m, m),
+        "With equal rates, the incoming weights move 1/m as far as before, and the outgoing "
+        "ones, summed up, m times as far.": lambda m: (1, 1),
+        "Your rates have the size of the gradients. They must undo them: a small gradient needs a large rate.":
+            lambda m: (1 / m, 1),
+        "The incoming rate is right. But the outgoing weights of all m copies move, each as far as the parent's did.":
+            lambda m: (m, 1),
+        "The outgoing rate is wrong: each gradient is whole, and m of them add up, so they are too strong already.":
+            lambda m: (m, m),
         "The other way round: it is the incoming gradients that have become smaller.": lambda m: (1 / m, m),
     },
     properties=(trains_as_before,),
@@ -175,11 +181,14 @@ SPLITTING_MATRIX = Exercise(
         "A sum of weight_p · x_p x_pᵀ over p is one matrix product: x.T @ (weight[:, None] * x).",
     ),
     mistakes={
-        "You took tanh'. The first order cancels between the twins, what is left is the second derivative.": first_derivative,
+        "You took tanh'. The first order cancels between the twins, what is left is the second derivative.":
+            first_derivative,
         "The slope enters twice, as x does: w moves z by slope · x, and z is squared. Take slope².": slope_once,
         "Where is the slope? Batch norm multiplies w · x by it before tanh sees it.": slope_left_out,
-        "This is the outer product of the mean input. Take the sum of the outer products: x xᵀ is not linear in x.": mean_input,
-        "g is the gradient of the mean loss: it holds 1/N already. Take the sum over the inputs, not the mean.": averaged_again,
+        "This is the outer product of the mean input. Take the sum of the outer products: x xᵀ is not linear in x.":
+            mean_input,
+        "g is the gradient of the mean loss: it holds 1/N already. Take the sum over the inputs, not the mean.":
+            averaged_again,
         "Where is g? A bend helps or hurts, as the loss wants more or less of this neuron.": without_g,
     },
     properties=(is_the_hessian,),
@@ -290,7 +299,8 @@ SLOPE_TWO = Exercise(
     hints=(
         "Before: tanh(x @ w). After: half of tanh(x @ (w + e v)) plus half of tanh(x @ (w − e v)).",
         "For each step e take the mean of the absolute change; you get one number for each step.",
-        "A power law is a line in logarithms: its slope is that of log(change) over log(step), by least squares or by two points.",
+        "A power law is a line in logarithms: its slope is that of log(change) over log(step), "
+        "by least squares or by two points.",
     ),
     mistakes={
         "The change hardly depends on the step: did you give each twin half of the outgoing weight?": not_halved,

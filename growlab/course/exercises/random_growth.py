@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from growlab.course.exercises.checking import Exercise, normal
+from growlab.course.exercises.exercise import Exercise, normal
 
 
 # ------------------------------------------------------------------------------------- fresh-but-silent
@@ -94,11 +94,14 @@ def all_alike(weight, bias, following, count):
 FRESH_BUT_SILENT = Exercise(
     "fresh-but-silent", silent_neurons, layers,
     hints=(
-        "Who hears a neuron? The next layer, by one column of its weight. What must stand there for the answers to stay?",
+        "Who hears a neuron? The next layer, by one column of its weight. What must stand "
+        "there for the answers to stay?",
         "Zeros in the new columns. So the new rows must not be zeros: at zero, ReLU gives no gradient to either side.",
         "torch.cat([weight, rows]) adds neurons, torch.cat([following, columns], dim=1) lets the next layer hear them.",
     ),
-    mistakes={UNHEARD: not_heard, LOUD: both_random, BOTH_ZERO: both_zero, INCOMING_ZERO: incoming_zero, ALL_ALIKE: all_alike},
+    mistakes={
+        UNHEARD: not_heard, LOUD: both_random, BOTH_ZERO: both_zero, INCOMING_ZERO: incoming_zero, ALL_ALIKE: all_alike,
+    },
     properties=(grows_right,), same=None,
 )  # fmt: skip
 
@@ -134,10 +137,12 @@ BIRTHDAY = Exercise(
         "Multiply 1 − drawn / n for drawn = 0 … k − 1, and subtract the product from 1.",
     ),
     mistakes={
-        "k / n is the probability that one certain parent is among k different ones. Any two draws may meet.": lambda n, k: k / n,
+        "k / n is the probability that one certain parent is among k different ones. Any two draws may meet.":
+            lambda n, k: k / n,
         "You watch one certain parent: 1 − (1 − 1/n)^k is how probably it is drawn at all. Any parent may come twice.":
             lambda n, k: 1 - (1 - 1 / n) ** k,
-        "You counted pairs: that is how many pairs to expect, and it can be more than 1.": lambda n, k: k * (k - 1) / 2 / n,
+        "You counted pairs: that is how many pairs to expect, and it can be more than 1.":
+            lambda n, k: k * (k - 1) / 2 / n,
         "One factor too many: the first draw cannot meet any other. Begin with 1 − 0/n.": one_more_draw,
     },
     properties=(agrees_with_a_simulation,),
@@ -188,15 +193,18 @@ def rest_to_the_last(widths, rate):
 SPEND_EXACTLY = Exercise(
     "spend-exactly", share_out, networks,
     hints=(
-        "The total is settled first: round(rate * sum(widths)). A layer's fair share of it, its quota, is no whole number.",
+        "The total is settled first: round(rate * sum(widths)). A layer's fair share of it, "
+        "its quota, is no whole number.",
         "Round all quotas down. Some neurons are left, fewer than there are layers.",
         "Sort the layers by what they lost in rounding, and give one more to each of the first, until nothing is left.",
     ),
     mistakes={
         "You rounded each layer by itself. The errors add up: thirteen layers of 16 get 78 instead of 73 at 35 %.":
             lambda widths, rate: [round(rate * width) for width in widths],
-        "You rounded every layer down: what was cut off is never spent.": lambda widths, rate: [int(rate * width) for width in widths],
-        "You rounded every layer up: that is more than the budget.": lambda widths, rate: [-int(-rate * width // 1) for width in widths],
+        "You rounded every layer down: what was cut off is never spent.":
+            lambda widths, rate: [int(rate * width) for width in widths],
+        "You rounded every layer up: that is more than the budget.":
+            lambda widths, rate: [-int(-rate * width // 1) for width in widths],
         "All that was left went to the last layer. One more for each of several layers is fairer.": rest_to_the_last,
     },
     properties=(within_one_of_the_quota,), same=fair,
@@ -257,7 +265,8 @@ WHAT_IS_35_PERCENT = Exercise(
     ),
     mistakes={
         "You added the same amount each time. The second growth takes 35 % of what is there by then.": linear,
-        "A weight belongs to two neurons: 35 % more neurons are far more than 35 % more parameters. Grow the width, then count.": not_squared,
+        "A weight belongs to two neurons: 35 % more neurons are far more than 35 % more "
+        "parameters. Grow the width, then count.": not_squared,
         "One growth too many. After epochs 50, 100, 150 and 200 there are four; epoch 250 is the end.": one_event_more,
         "Under the reading \"parameters\" the count itself grows by the rate, not the width.": all_by_neurons,
         "Round the width after each growth, not once at the end: half a neuron cannot be built.": rounded_at_the_end,
@@ -315,7 +324,8 @@ KEEP_THE_MOMENTUM = Exercise(
         "All momentum is gone, as with a new optimiser: only the new entries have no past.": forgotten,
         "You gave the new weights their own values as velocity: they have not moved yet.": moving_from_birth,
         "The momentum must have the shape of the weight: it needs the new entries, too.": too_short,
-        "The new weights are at the end and their velocities at the beginning: every old weight got another one's.": new_ones_first,
+        "The new weights are at the end and their velocities at the beginning: every old weight got another one's.":
+            new_ones_first,
     },
     properties=(old_weights_move_as_before,),
 )  # fmt: skip

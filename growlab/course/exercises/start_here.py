@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from growlab import models
-from growlab.course.exercises.checking import Exercise, normal
+from growlab.course.exercises.exercise import Exercise, normal
 
 
 # --------------------------------------------------------------------------------------------- colour-cheat
@@ -45,7 +45,8 @@ def over_the_batch(images, objects):
 COLOUR_CHEAT = Exercise(
     "colour-cheat", background_colour, scenes,
     hints=(
-        "~objects is True outside the animal. objects[:, None] has the shape (N, 1, H, W), so that it fits to (N, 3, H, W).",
+        "~objects is True outside the animal. objects[:, None] has the shape (N, 1, H, W), so "
+        "that it fits to (N, 3, H, W).",
         "Set the animal to zero by multiplying, add up over dims 2 and 3, and divide by the number of pixels outside.",
     ),
     mistakes={
@@ -110,9 +111,12 @@ ROWS_ARE_NEURONS = Exercise(
         "Put the places back into a picture: .unflatten(2, (height, -1)), with height = H + 2·padding − k + 1.",
     ),
     mistakes={
-        "reshape(D, n) cuts the filters into pieces. The first axis is the neuron's: weight.flatten(1) is (n, D).": reshaped_to_columns,
-        "unfold orders each patch by channel, row, column, as the weight is stored: flatten it without moving axes.": channels_last,
-        "The padding is missing: pass it to F.unfold. Without it the maps are too small, or shifted.": padding_forgotten,
+        "reshape(D, n) cuts the filters into pieces. The first axis is the neuron's: weight.flatten(1) is (n, D).":
+            reshaped_to_columns,
+        "unfold orders each patch by channel, row, column, as the weight is stored: flatten it without moving axes.":
+            channels_last,
+        "The padding is missing: pass it to F.unfold. Without it the maps are too small, or shifted.":
+            padding_forgotten,
         "Height and width are exchanged: pictures are (N, C, H, W), and the places run along the rows.": map_turned,
     },
     properties=(is_the_convolution,),
@@ -160,11 +164,13 @@ COUNT_BY_HAND = Exercise(
     hints=(
         "A convolution from a to b channels has b·a·3·3 weights. The first one reads 3 channels: red, green, blue.",
         "Go through the widths with a loop, and remember the width before: it is the number of inputs.",
-        "Batch norm adds 2 for each channel. The linear layer at the end has inputs × classes weights and a bias for each class.",
+        "Batch norm adds 2 for each channel. The linear layer at the end has inputs × classes "
+        "weights and a bias for each class.",
     ),
     mistakes={
         "Batch norm is missing: it learns a scale and a shift, two numbers for each channel.": without_norm,
-        "These convolutions have no bias, since batch norm follows them. Look at print(model): bias=False.": with_convolution_bias,
+        "These convolutions have no bias, since batch norm follows them. Look at print(model): bias=False.":
+            with_convolution_bias,
         "Running mean and variance are buffers: measured, not learned. Leave them out.": with_buffers,
         "The linear layer has a bias, one number for each class.": without_read_out_bias,
     },

@@ -1,0 +1,109 @@
+"""What an exercise is, what is said about an answer, and when two answers are the same."""
+
+import base64
+import html
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+
+import numpy as np
+import torch
+
+from growlab.checks import one_of
+from growlab.course.chapters import CHAPTERS
+from growlab.course.figures.style import BLUE, GREEN, PAGE, RED, Figure
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise. ``solution`` is a plain function; its source is what readers see.
+
+    ``cases()`` yields the arguments of one call after the other, smallest first, the same at every call; floating
+    tensors are float64. The answer must equal the solution on all of them by ``same(got, expected)``, unless that is
+    None: then many answers are right, and the ``properties`` decide alone. A property is a function (answer,
+    *arguments) that returns None, or a sentence on what is wrong. ``mistakes``: {hint: function that makes it}; an
+    answer that agrees with one on all cases gets its hint. ``hints`` lead to the solution, a step each.
+    """
+
+    id: str
+    solution: Callable
+    cases: Callable
+    hints: tuple[str, ...]
+    mistakes: dict[str, Callable]
+    properties: tuple[Callable, ...] = ()
+    same: Callable | None = lambda got, expected: equal(got, expected)
+
+
+@dataclass(frozen=True)
+class Note:
+    """What readers get back: a headline, details, perhaps code or a picture. HTML in Jupyter, text elsewhere."""
+
+    good: bool | None  # None: neither right nor wrong
+    title: str
+    lines: tuple[str, ...] = ()
+    code: str = ""
+    picture: Figure | None = field(default=None, repr=False, compare=False)
+
+    def __bool__(self):
+        return bool(self.good)
+
+    def __repr__(self):
+        return "\n".join([self.title, *(f"  {line}" for line in self.lines), *self.code.splitlines()])
+
+    def _repr_html_(self):
+        color = {True: GREEN, False: RED, None: BLUE}[self.good]
+        parts = [f"<b>{html.escape(self.title)}</b>", *map(html.escape, self.lines)]
+        if self.code:
+            parts.append(f"<details><summary>show the code</summary><pre>{html.escape(self.code)}</pre></details>")
+        if self.picture:
+            source = base64.b64encode(self.picture.png()).decode()
+            alt, width = html.escape(self.picture.alt), round(self.picture.get_figwidth() * PAGE)
+            parts.append(f'<img alt="{alt}" width="{width}" src="data:image/png;base64,{source}">')
+        return f'<div style="border-left: 4px solid {color}; padding: 2px 10px">{"<br>".join(parts)}</div>'
+
+
+def exercises_of(subject: str) -> tuple[Exercise, ...]:
+    """The exercises of a chapter, in the order of its notebook."""
+    return import_module(f"growlab.course.exercises.{subject}").EXERCISES
+
+
+def find(id: str) -> Exercise:
+    """The exercise of this name; a ``ValueError`` that lists all names if there is none."""
+    known = {exercise.id: exercise for chapter in CHAPTERS for exercise in exercises_of(chapter.subject)}
+    return known[one_of("exercise", id, known)]
+
+
+def equal(got, expected, relative=1e-8, absolute=1e-10) -> bool:
+    """Whether two answers are the same up to rounding: numbers, tensors, arrays, models, or lists and dicts of them.
+
+    Rounding in float64; in float32, if that is what was got where float64 was expected.
+    """
+    if isinstance(expected, dict):
+        alike = isinstance(got, dict) and got.keys() == expected.keys()
+        return alike and all(equal(got[key], expected[key]) for key in expected)
+    if isinstance(expected, (list, tuple)):
+        try:
+            pairs = list(zip(got, expected, strict=True))
+        except (TypeError, ValueError):  # not so many, or not several at all
+            return False
+        return all(equal(*pair) for pair in pairs)
+    if isinstance(expected, torch.nn.Module):
+        return isinstance(got, torch.nn.Module) and equal(got.state_dict(), expected.state_dict())
+    if isinstance(expected, str) or expected is None:
+        return got == expected
+    if "float32" in str(getattr(got, "dtype", "")) and "float32" not in str(getattr(expected, "dtype", "")):
+        relative, absolute = max(relative, 1e-5), max(absolute, 1e-6)
+    try:
+        got, expected = _array(got), _array(expected)
+    except (TypeError, ValueError, RuntimeError):
+        return False
+    return got.shape == expected.shape and bool(np.allclose(got, expected, relative, absolute, equal_nan=True))
+
+
+def normal(*shape, seed=0):
+    """Standard normal numbers in float64, the same at every call."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def _array(value):
+    return np.asarray(value.detach() if isinstance(value, torch.Tensor) else value, float)
