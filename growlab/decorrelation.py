@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from growlab.checks import number, one_of, whole
+from growlab.machine import like
 from growlab.models import evaluating
 from growlab.penalties import CHANGES, PENALTIES, change_and_gradient, penalty_and_gradient
 from growlab.plans import GrowthPlan
@@ -179,8 +180,8 @@ class MovingLayer:
         pairs = torch.tensor(pairs, device=start.device).T if pairs else None
         if pairs is not None and not 0 <= pairs.min() <= pairs.max() < unit.neurons:
             raise ValueError(
-                f"twins name neuron {pairs.max().item()} of {unit.name}, which has {unit.neurons}: apply the plan first, "
-                "and pass the last one"
+                f"twins name neuron {pairs.max().item()} of {unit.name}, which has {unit.neurons}: apply the plan "
+                "first, and pass the last one"
             )
         return cls(unit.name, unit.producer, unit.filters.axis, function, pairs, start)
 
@@ -188,7 +189,7 @@ class MovingLayer:
         """One row of the trace, as scalars that stay on the device."""
         moved = (self.filters - self.start).norm() / self.size.masked_fill(self.size == 0, math.inf)
         row = [similarity, change, moved]
-        return row if self.pairs is None else [*row, twin_angle(*self.filters[self.pairs]).mean().to(moved)]
+        return row if self.pairs is None else [*row, like(twin_angle(*self.filters[self.pairs]).mean(), moved)]
 
     def fair(self, gradient, share):
         """The factor that makes a step ``share`` times as long as the weights were; 0 where there is no force."""
@@ -245,7 +246,7 @@ class _Task:
 
 def _placebo(filters, stream):
     """A penalty without meaning: a random direction for every filter, of the length that "signed" has at random."""
-    direction = torch.randn(filters.shape, generator=stream, dtype=torch.float64).to(filters.dtype).to(filters.device)
+    direction = like(torch.randn(filters.shape, generator=stream, dtype=torch.float64), filters)
     direction = unit_rows(direction)[0] * (2 / len(filters))
     return lambda rows: ((direction * rows).sum(), direction)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from growlab.checks import flag, number, one_of
+from growlab.machine import in_double
 from growlab.models import evaluating, hooked
 from growlab.seeds import random_stream
 from growlab.structure.graph import named_tensors
@@ -69,40 +70,29 @@ class _Built:
     def __init__(self, neurons: int, products: list[Tensor]):
         self.neurons, self.products = neurons, products  # each (n + m, n + m)
         self.rows = torch.eye(neurons, len(products[0]), dtype=torch.float64, device=products[0].device)
-        self.squares = [product.diagonal()[:neurons].clone() for product in products]  # squared lengths of the rows
 
     def nearest(self, parent, index) -> tuple[float, int]:
         """The largest cosine of a candidate with any neuron, and which one. With two readings the smaller counts."""
-        child, moved = self._pair(parent, index)
-        cosines = []
-        for product, squares in zip(self.products, self.squares):
-            image = product @ child
-            inner, squares = self.rows @ image, squares.clone()
-            if parent is not None:
-                inner[parent], squares[parent] = moved @ image, moved @ product @ moved
-            cosine = inner / (child @ image * squares).clamp_min(0).sqrt()
+        grown, cosines = self._with(parent, index), []
+        rows, child = grown[:-1], grown[-1]
+        for product in self.products:
+            image, squares = product @ child, (rows @ product * rows).sum(1)
+            cosine = rows @ image / (child @ image * squares).clamp_min(0).sqrt()
             cosines.append(cosine.nan_to_num(0, 0, 0).clamp(-1, 1))  # zeros have no direction
         cosine, other = torch.stack(cosines).amin(0).max(0)
         return cosine.item(), other.item()
 
     def accept(self, parent, index) -> None:
-        child, moved = self._pair(parent, index)
-        if parent is not None:
-            self.rows[parent] = moved
-        self.rows = torch.cat([self.rows, child[None]])
-        for i, product in enumerate(self.products):
-            if parent is not None:
-                self.squares[i][parent] = moved @ product @ moved
-            self.squares[i] = torch.cat([self.squares[i], (child @ product @ child)[None]])
+        self.rows = self._with(parent, index)
 
-    def _pair(self, parent, index):
-        """The candidate, w + v of the old filter w, and its parent, which moves the other way by v."""
-        child = torch.zeros_like(self.rows[0])
+    def _with(self, parent, index):
+        """The rows with the candidate behind them: w + v of the old filter w, while its parent moves the other way."""
+        rows, child = self.rows.clone(), torch.zeros_like(self.rows[0])
         child[self.neurons + index] = 1
-        moved = None if parent is None else self.rows[parent] - child
         if parent is not None:
+            rows[parent] -= child
             child[parent] = 1
-        return child, moved
+        return torch.cat([rows, child[None]])
 
 
 def _filters(model, unit: Unit, candidates) -> dict[str, tuple[Tensor, int]]:
@@ -118,7 +108,8 @@ def _filters(model, unit: Unit, candidates) -> dict[str, tuple[Tensor, int]]:
 
 
 def _inner_products(filters) -> Tensor:
-    rows = torch.cat([rows.movedim(axis, 0).flatten(1).double() for rows, axis in filters.values()], 1)
+    rows = torch.cat([rows.movedim(axis, 0).flatten(1) for rows, axis in filters.values()], 1)
+    rows = in_double(rows)
     return rows @ rows.T
 
 
@@ -163,4 +154,4 @@ def _outputs(layer, rows, axis, x):
     if layer.bias is not None:
         tensors["bias"] = layer.bias.new_zeros(rows.shape[axis])
     outputs = torch.func.functional_call(layer, tensors, (x,))
-    return outputs.movedim(-1 if isinstance(layer, nn.Linear) else 1, -1).flatten(0, -2).double()
+    return in_double(outputs.movedim(-1 if isinstance(layer, nn.Linear) else 1, -1).flatten(0, -2))

@@ -5,13 +5,7 @@ Beside the flow: ``train`` writes them after every epoch, ``save`` and ``load`` 
 
 import io
 import json
-import os
-import platform
-import subprocess
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
@@ -62,34 +56,6 @@ class History:
     @classmethod
     def load(cls, path) -> "History":
         return cls(**json.loads(Path(path).read_text()))
-
-
-def environment(device="cpu") -> dict:
-    """What the numbers of a run may depend on besides its settings."""
-    processor = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        processor = names[0].partition(":")[2].strip() if names else processor
-    cuda = torch.device(device).type == "cuda"
-    return {
-        **_code(), "torch": str(torch.__version__), "python": platform.python_version(), "system": platform.system(),
-        "processor": processor, "cores": os.cpu_count(), "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name(device) if cuda else None, "cuda": torch.version.cuda if cuda else None,
-        "cudnn": torch.backends.cudnn.version() if cuda else None,
-    }  # fmt: skip
-
-
-@lru_cache
-def _code():
-    """Version and commit of growlab, "…-dirty" for files that were changed since; None where nothing tells."""
-    found, home = {"growlab": None, "commit": None}, Path(__file__).resolve().parents[1]
-    with suppress(PackageNotFoundError):  # not installed by pip, but found on the path
-        found["growlab"] = version("growlab")
-    if (home / ".git").exists():
-        with suppress(OSError, subprocess.SubprocessError):
-            said = ["git", "-C", str(home), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
-            found["commit"] = subprocess.run(said, capture_output=True, text=True, check=True).stdout.strip()
-    return found
 
 
 def save(path, model: nn.Module, **extra) -> None:

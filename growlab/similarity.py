@@ -9,10 +9,11 @@ import math
 import torch
 from torch import Tensor
 
+from growlab.machine import in_double
+
 HISTOGRAM_BINS = 40  # of width 0.05 from −1 to 1
 
 
-# Filters and their cosines
 def unit_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Filters ``(n, …)`` as unit rows ``(n, D)``, and their lengths ``(n, 1)``; in float32 at least.
 
@@ -50,7 +51,7 @@ def twin_angle(a: Tensor, b: Tensor) -> Tensor:
 
     By 2·atan2(‖â − b̂‖, ‖â + b̂‖) (Kahan): in float32, arccos of the cosine cannot see angles below 3e-4.
     """
-    (a, _), (b, _) = unit_rows(a.double()), unit_rows(b.double())
+    (a, _), (b, _) = unit_rows(in_double(a)), unit_rows(in_double(b))
     return 2 * torch.atan2((a - b).norm(dim=1), (a + b).norm(dim=1))
 
 
@@ -74,13 +75,11 @@ def welch_bound(n: int, d: int) -> float:
 def effective_rank(weight: Tensor) -> float:
     """How many directions the unit rows fill: exp of the entropy of their singular values (Roy & Vetterli 2007).
 
-    min(n, D) for orthogonal filters, 1 if all are parallel, 0 if all are zero. Raises ``ValueError`` for NaN and infinity.
+    min(n, D) for orthogonal filters, 1 if all are parallel, 0 if all are zero. Raises ``ValueError`` for NaN, infinity.
     """
     if not weight.isfinite().all():
-        raise ValueError(
-            "the filters hold NaN or infinity, so they have no directions: look at the training, or take another layer"
-        )
-    rows, _ = unit_rows(weight.detach().double())
+        raise ValueError("the filters hold NaN or infinity, so they have no directions: look at the training")
+    rows, _ = unit_rows(in_double(weight.detach()))
     gram = rows @ rows.T if len(rows) <= rows.shape[1] else rows.T @ rows
     singular = torch.linalg.eigvalsh(gram).clamp_min(0).sqrt()
     if not singular.any():
@@ -96,7 +95,7 @@ def similarity_figures(weight: Tensor, twins: list[tuple[int, int]] = ()) -> dic
     the mean angle in radians of ``twins`` (pairs of indices), and the histogram of the off-diagonal cosines, each
     pair once, in 40 bins from −1 to 1.
     """
-    weight = weight.detach().flatten(1).double().cpu()
+    weight = in_double(weight.detach().flatten(1)).cpu()
     n, d = weight.shape
     cosines = cosine_map(weight)[tuple(torch.triu_indices(n, n, 1))]
     mu = mean_cosine(weight).item()

@@ -1,39 +1,49 @@
-"""``widen``: the only code that changes shapes. Weights, statistics and optimiser state grow together.
+"""``grown`` and ``widen``: the only code that changes shapes. Weights, statistics and optimiser state grow together.
 
-Every tensor is its old entries, some of them repeated and multiplied by a factor, plus those of fresh neurons. Parameters keep their
-identity (``Tensor.set_``), so optimisers, hooks and graphs that are still alive stay valid; all new tensors are
-computed before the first one is put in place, so an error leaves the model whole. Notebook 01 builds the case of
-two linear layers by hand.
+A tensor after growth is its old entries, some of them repeated and multiplied by a factor, plus what is new: ``grown``
+says so for one tensor, out of place and with a gradient, for Firefly; ``widen`` puts it into a model. Parameters keep
+their identity (``Tensor.set_``), so optimisers, hooks and graphs that are still alive stay valid. All new tensors are
+computed before the first one is put in place, so an error leaves the model whole. Notebook 01 builds the case of two
+linear layers by hand.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from growlab.machine import like
 from growlab.structure.graph import named_tensors
 from growlab.structure.units import Edit, Unit
 
 
 @dataclass(frozen=True)
-class Neurons:
-    """The neurons of one unit after growth, the new ones at the end."""
+class Births:
+    """The new neurons of one unit: the parent of each (None: fresh), and what is new in the tensors.
 
-    index: Tensor  # (n + m,) long: the old neuron that each one continues; 0 for fresh ones
-    old: Tensor  # (n + m,) double: 1, but 0 for fresh ones
-    family: Tensor  # (n + m,) double: how many neurons share the same origin
+    ``values[edit]`` holds all of them along the edit's axis, for the *old* shape of the other axes: for a child the
+    difference to its parent (which moves the other way), for a fresh neuron the values themselves.
+    """
 
-    @classmethod
-    def after(cls, unit: Unit, new: Sequence) -> "Neurons":
-        parents = [*range(unit.neurons), *(candidate.parent for candidate in new)]
-        copies = Counter(parents)
-        return cls(
-            torch.tensor([parent or 0 for parent in parents]),
-            torch.tensor([parent is not None for parent in parents], dtype=torch.float64),
-            torch.tensor([1 if parent is None else copies[parent] for parent in parents], dtype=torch.float64),
-        )
+    neurons: int  # of the unit, before growth
+    parents: Sequence[int | None]
+    values: dict[Edit, Tensor]
+
+    @cached_property
+    def origin(self) -> list[int | None]:  # of each neuron after growth, the new ones at the end
+        return [*range(self.neurons), *self.parents]
+
+    @cached_property
+    def old(self) -> Tensor:  # double: 1, but 0 for fresh ones
+        return torch.tensor([neuron is not None for neuron in self.origin], dtype=torch.float64)
+
+    @cached_property
+    def family(self) -> Tensor:  # double: how many neurons share the same origin
+        copies = Counter(self.origin)
+        return torch.tensor([1 if o is None else copies[o] for o in self.origin], dtype=torch.float64)
 
 
 @torch.no_grad()
@@ -49,23 +59,17 @@ def widen(model: nn.Module, new: dict[Unit, Sequence], optimizer: torch.optim.Op
     outgoing ones stay (notebook 02); state of fresh neurons starts at zero. Raises ``ValueError`` if the
     optimizer does not hold the model's parameters.
     """
-    tensors = named_tensors(model)
-    edits = defaultdict(list)
-    for unit in new:
-        for edit in unit.edits:
-            edits[edit.tensor].append((edit, unit))
-    neurons = {unit: Neurons.after(unit, candidates) for unit, candidates in new.items()}
+    tensors, edits = named_tensors(model), edits_by_tensor(new)
+    births = {unit: births_of(unit, candidates, tensors) for unit, candidates in new.items()}
     _check_optimizer(optimizer, [tensors[name] for name in edits])
-
-    grown, states = {}, []
-    for name, todo in edits.items():
-        todo.sort(key=lambda pair: (pair[0].kind, pair[0].axis, -pair[0].offset))  # copies first; offsets stay valid
-        grown[name] = _grow(tensors[name], todo, new, neurons)
-        for key, value in optimizer.state.get(tensors[name], {}).items() if optimizer else ():
-            if isinstance(value, Tensor) and value.dim():
-                states.append((tensors[name], key, _grow_state(key, value, tensors[name], todo, neurons)))
-
-    for name, tensor in grown.items():
+    widened = {name: grown(tensors[name], todo, births) for name, todo in edits.items()}
+    states = [
+        (tensors[name], key, _grown_state(key, value, tensors[name], todo, births))
+        for name, todo in edits.items()
+        for key, value in (optimizer.state.get(tensors[name], {}).items() if optimizer else ())
+        if isinstance(value, Tensor) and value.dim()
+    ]
+    for name, tensor in widened.items():
         tensors[name].set_(tensor)
         tensors[name].grad = None
     for parameter, key, value in states:
@@ -74,36 +78,68 @@ def widen(model: nn.Module, new: dict[Unit, Sequence], optimizer: torch.optim.Op
         _update_sizes(model.get_submodule(name))
 
 
+def grown(tensor: Tensor, todo: list[tuple[Edit, Unit]], births: dict[Unit, Births]) -> Tensor:
+    """A weight or statistic after growth, out of place; ``todo`` are its edits in the order of ``edits_by_tensor``."""
+    result = tensor
+    for place, (edit, unit) in enumerate(todo):
+        new = births[unit]
+        result = _select(result, edit, new, new.old if edit.kind == "copy" else new.old / new.family)
+        value = new.values.get(edit)
+        if value is not None:
+            for earlier, other in todo[:place]:  # values follow the axes that have grown already
+                if earlier.axis != edit.axis:
+                    value = _select(value, earlier, births[other], births[other].old)
+            moves = _moves(value, edit, new)
+            result.narrow(edit.axis, edit.offset, moves.shape[edit.axis]).add_(moves)
+    return _restore_format(result, tensor)
+
+
+def edits_by_tensor(units: Iterable[Unit]) -> dict[str, list[tuple[Edit, Unit]]]:
+    """All edits of each tensor: copies first, and from the back, so that offsets stay valid."""
+    edits = defaultdict(list)
+    for edit, unit in sorted(((e, u) for u in units for e in u.edits), key=lambda pair: _order(pair[0])):
+        edits[edit.tensor].append((edit, unit))
+    return edits
+
+
+def births_of(unit: Unit, candidates: Sequence, tensors: dict[str, Tensor]) -> Births:
+    """What candidates (``plans.Candidate``) bring. Scales and variances of fresh neurons are 1 unless given."""
+    values = {}
+    for edit in unit.edits:
+        tensor = tensors[edit.tensor]
+        shape = slot(tensor, edit, 0).shape
+        scale = edit.kind == "copy" and tensor.dim() == 1 and edit.tensor.endswith(("weight", "running_var"))
+        parts = [c.values.get(edit, 1.0 if scale and c.parent is None else 0.0) for c in candidates]
+        if any(isinstance(part, Tensor) or part for part in parts):
+            full = [
+                like(p, tensor).reshape(shape) if isinstance(p, Tensor) else tensor.new_full(shape, p) for p in parts
+            ]
+            values[edit] = torch.cat(full, edit.axis)
+    return Births(unit.neurons, [candidate.parent for candidate in candidates], values)
+
+
 def slot(tensor: Tensor, edit: Edit, neuron: int) -> Tensor:
     """The part of a tensor that belongs to one neuron: a view with ``edit.repeat`` entries along ``edit.axis``."""
     return tensor.narrow(edit.axis, edit.offset + neuron * edit.repeat, edit.repeat)
 
 
-def _grow(tensor, todo, new, neurons):
-    """A weight or statistic after growth. Values of candidates are given for the old shape of the other axes."""
-    result, done = tensor, []
-    for edit, unit in todo:
-        after, count = neurons[unit], unit.neurons
-        factor = after.old if edit.kind == "copy" else after.old / after.family
-        result = _select(result, edit, count, after.index, factor)
-        for neuron, candidate in enumerate(new[unit], start=count):
-            value = candidate.values.get(edit)
-            if value is None:
-                if candidate.parent is None and edit.kind == "copy" and tensor.dim() == 1:
-                    slot(result, edit, neuron).fill_(edit.tensor.endswith(("weight", "running_var")))
-                continue
-            value = value.to(tensor).reshape(slot(tensor, edit, 0).shape)
-            for earlier, other in done:  # the candidate's slice follows the axes that have grown already
-                if earlier.axis != edit.axis:
-                    value = _select(value, earlier, other.neurons, neurons[other].index, neurons[other].old)
-            slot(result, edit, neuron).add_(value)
-            if candidate.parent is not None:
-                slot(result, edit, candidate.parent).sub_(value)
-        done.append((edit, unit))
-    return _restore_format(result, tensor)
+def _order(edit):
+    return edit.kind, edit.axis, -edit.offset
 
 
-def _grow_state(key, value, parameter, todo, neurons):
+def _moves(value, edit, new):
+    """What is added to the neurons of a unit along an axis: values to the new ones, less the same to their parents."""
+    axis, children = edit.axis, [i for i, parent in enumerate(new.parents) if parent is not None]
+    value = value.unflatten(axis, (len(new.parents), edit.repeat))
+    back = value.new_zeros([new.neurons if i == axis else size for i, size in enumerate(value.shape)])
+    if children:
+        parents = torch.tensor([new.parents[i] for i in children], device=value.device)
+        own = value.index_select(axis, torch.tensor(children, device=value.device))
+        back = back.index_add(axis, parents, own, alpha=-1)
+    return torch.cat([back, value], axis).flatten(axis, axis + 1)
+
+
+def _grown_state(key, value, parameter, todo, births):
     """A tensor of the optimiser's state: momentum follows the gradient, second moments its square."""
     if value.shape != parameter.shape:
         raise ValueError(
@@ -112,24 +148,24 @@ def _grow_state(key, value, parameter, todo, neurons):
         )
     power, result = 2 if key.endswith("_sq") else 1, value
     for edit, unit in todo:
-        after = neurons[unit]
-        factor = after.old / after.family**power if edit.kind == "copy" else after.old
-        result = _select(result, edit, unit.neurons, after.index, factor)
+        new = births[unit]
+        result = _select(result, edit, new, new.old / new.family**power if edit.kind == "copy" else new.old)
     return _restore_format(result, value)
 
 
-def _select(tensor, edit, count, index, factor):
+def _select(tensor, edit, new, factor):
     """Repeat a unit's entries along one axis, new ones behind the old, and multiply each by its ``factor``."""
-    axis, end = edit.axis, edit.offset + count * edit.repeat
-    own = tensor.narrow(axis, edit.offset, end - edit.offset).unflatten(axis, (count, edit.repeat))
-    born = own.index_select(axis, index[count:].to(tensor.device)).flatten(axis, axis + 1)
+    axis, end, count = edit.axis, edit.offset + new.neurons * edit.repeat, len(new.origin)
+    own = tensor.narrow(axis, edit.offset, end - edit.offset).unflatten(axis, (new.neurons, edit.repeat))
+    parents = torch.tensor([parent or 0 for parent in new.parents], dtype=torch.long, device=tensor.device)
+    born = own.index_select(axis, parents).flatten(axis, axis + 1)
     result = torch.cat([tensor.narrow(axis, 0, end), born, tensor.narrow(axis, end, tensor.shape[axis] - end)], axis)
     scaled = (factor != 1).nonzero().flatten()  # few: to multiply everything would cost as much as the copy
     if len(scaled):
-        grown = result.narrow(axis, edit.offset, len(index) * edit.repeat).unflatten(axis, (len(index), edit.repeat))
-        factor = factor[scaled].to(tensor).reshape(-1, *[1] * (grown.dim() - axis - 1))
+        whole = result.narrow(axis, edit.offset, count * edit.repeat).unflatten(axis, (count, edit.repeat))
+        factor = like(factor[scaled], tensor).reshape(-1, *[1] * (whole.dim() - axis - 1))
         scaled = scaled.to(tensor.device)
-        grown.index_copy_(axis, scaled, grown.index_select(axis, scaled).mul_(factor))
+        whole.index_copy_(axis, scaled, whole.index_select(axis, scaled) * factor)
     return result
 
 

@@ -9,7 +9,6 @@ import math
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,7 +21,8 @@ from growlab import models
 from growlab.checks import flag, number, one_of, plain, whole
 from growlab.data.batches import Data, Split
 from growlab.growth import Growth, after_epoch, note_similarity
-from growlab.records import History, environment, read_checkpoint, restore, save
+from growlab.machine import environment, threads
+from growlab.records import History, read_checkpoint, restore, save
 from growlab.seeds import seeded
 from growlab.structure.units import units
 
@@ -207,17 +207,6 @@ def _checksum(split):
     for column in (split.images, split.labels):
         checksum = zlib.crc32(column.cpu().contiguous().numpy(), checksum)
     return checksum
-
-
-@contextmanager
-def threads(count):
-    """The number of threads changes the order of sums, so it belongs to a run."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _write_checkpoint(path, model, optimizer, history):

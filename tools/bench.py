@@ -16,7 +16,7 @@ import growlab as gl
 from growlab import critters
 from growlab.data.batches import Data, Split
 from growlab.penalties import PENALTIES
-from growlab.records import environment
+from growlab.machine import environment
 
 
 def median(function, repeats=7, setup=tuple):

@@ -4,6 +4,7 @@
 """
 
 import copy
+from unittest import mock
 import sys
 import warnings
 from pathlib import Path
@@ -50,11 +51,6 @@ def everything(model, fresh):
     return GrowthPlan("everything", {unit.name: unit.neurons for unit in found}, tuple(new))
 
 
-def no_division(unit, new, real=surgery.Neurons.after):
-    neurons = real(unit, new)
-    return surgery.Neurons(neurons.index, neurons.old, torch.ones_like(neurons.family))
-
-
 def examine(name):
     """One row of the table: units, largest change of the outputs by mode, and the same without the division."""
     model, images = make(name)
@@ -62,11 +58,9 @@ def examine(name):
     before = {mode: outputs(model, images, mode == "train") for mode in ("eval", "train")}
     plan, wrong = everything(model, fresh=True), copy.deepcopy(model)
     gl.apply(model, plan)
-    surgery.Neurons.after, real = no_division, surgery.Neurons.after
-    try:
+    no_division = property(lambda births: torch.ones_like(births.old))
+    with mock.patch.object(surgery.Births, "family", no_division):
         gl.apply(wrong, plan)
-    finally:
-        surgery.Neurons.after = real
     for mode in ("eval", "train"):
         row[mode] = change(before[mode], outputs(model, images, mode == "train"))
         row[f"{mode}, no division"] = change(before[mode], outputs(wrong, images, mode == "train"))

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 import traceback
 import uuid
 from collections import Counter
@@ -18,6 +17,7 @@ from functools import lru_cache
 from itertools import count
 from multiprocessing.connection import wait as wait_for
 from pathlib import Path
+from time import sleep
 
 import pandas as pd
 import torch
@@ -29,8 +29,8 @@ from growlab.files import write_atomically
 from growlab.lab.folder import Superseded, claimed, held, last_claim, noted, revoke, state
 from growlab.lab.results import results
 from growlab.lab.run import Run, multiply_adds_by_epoch, train_run
-from growlab.records import environment, save
-from growlab.training import threads
+from growlab.machine import environment, threads
+from growlab.records import save
 
 ATTEMPTS = 3  # a run whose process has died so often is given up
 OVERHEAD = 1.3e6  # what a picture costs besides its multiply-adds, in their unit; only the time left depends on it
@@ -90,7 +90,7 @@ def execute(
                     where = places[name], sources[run.data], root, device
                     working[pool.submit(_work, run, *where, owner, beat, next(attempt))] = name, pool
                 if not working:
-                    time.sleep(1)  # somebody else has the rest
+                    sleep(1)  # somebody else has the rest
                 for task in wait(working, 1, FIRST_COMPLETED).done:
                     name, pool = working.pop(task)
                     try:

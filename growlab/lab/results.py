@@ -12,7 +12,7 @@ import pandas as pd
 from growlab.files import write_atomically
 from growlab.lab.folder import state
 from growlab.lab.run import DEFAULTS, Run
-from growlab.records import environment
+from growlab.machine import environment
 
 PHASES = {"training": "training", "evaluation": "evaluation", "growth": "growth", "penalty": "decorrelation"}
 MOMENTS = {"before": "after growth", "after": "after decorrelation", "end": "end"}  # of the last K steps; of the run

@@ -1,4 +1,4 @@
-"""Linear algebra of splitting matrices S_i = Xᵀ diag(weight_i) X, from the patches X of a layer, which are never built whole.
+"""Linear algebra of splitting matrices S_i = Xᵀ diag(weight_i) X, without ever building the patches X as a whole.
 
 ``X`` is ``(P, D)``: a row for each picture and position. Behind ``splitting``; notebook 01 does it for one neuron.
 """
@@ -9,13 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from growlab.machine import in_double, like
+
+PATHS = (None, "dense", "matrix-free")  # None: the cheaper one
 LANCZOS_STEPS = 20
 PATCHES = 1 << 23  # entries of the patches that are unfolded at once
 BLOCK = 1 << 18  # entries of those that are weighted and multiplied at once: they stay in the cache
 TILE = 48  # rows of a splitting matrix that are computed at once
 
 
-# Linear algebra on the patches X of a layer, (P, D), a row for each picture and position; never built as a whole
 def respond(layer: nn.Module, x: Tensor, filters: Tensor) -> Tensor:
     """X filtersᵀ: what the layer computes from x with other filters, (m, D), and without bias."""
     if isinstance(layer, nn.Linear):
@@ -26,15 +28,15 @@ def respond(layer: nn.Module, x: Tensor, filters: Tensor) -> Tensor:
 def product(layer: nn.Module, x: Tensor, weight: Tensor, v: Tensor) -> Tensor:
     """S_i v_i of every neuron, (n, D): Xᵀ(weight_i ⊙ (X v_i)), the vector-Jacobian product of v ↦ X v."""
     with torch.enable_grad():
-        v = v.detach().to(x.dtype).requires_grad_()
+        v = like(v.detach(), x).requires_grad_()
         z = respond(layer, x, v)
         return torch.autograd.grad(z, v, z.detach().mul_(weight))[0]
 
 
 def quadratic_form(layer: nn.Module, samples: list, v: Tensor) -> Tensor:
     """v_iᵀ S_i v_i of every neuron, (n,): Σ_p weight_ip (x_p v_i)²."""
-    terms = (rows_of(layer, respond(layer, x, v.to(x.dtype)).square_().mul_(weight)) for x, weight in samples)
-    return sum((rows.sum(0, dtype=torch.float64) for rows in terms), torch.zeros_like(v[:, 0]))
+    terms = (rows_of(layer, respond(layer, x, like(v, x)).square_().mul_(weight)) for x, weight in samples)
+    return sum((in_double(rows).sum(0) for rows in terms), torch.zeros_like(v[:, 0]))
 
 
 @torch.no_grad()
@@ -42,22 +44,21 @@ def gram(layer: nn.Module, samples: list) -> Tensor:
     """S_i = Xᵀ diag(weight_i) X of every neuron, (n, D, D) in float64."""
     n, d = layer.weight.flatten(1).shape
     identity = torch.eye(d, dtype=layer.weight.dtype, device=layer.weight.device)
-    result = torch.zeros(n, d, d, dtype=torch.float64, device=identity.device)
+    result = in_double(identity.new_zeros(n, d, d))
     for x, weight in samples:
         pictures = max(1, PATCHES * n * len(weight) // (d * weight.numel()))
-        for x, weight in zip(x.split(pictures), weight.split(pictures)):
-            patches = rows_of(
-                layer, respond(layer, x, identity)
-            )  # im2col: the d-th unit vector as a filter reads entry d
+        for some, its_weight in zip(x.split(pictures), weight.split(pictures)):
+            # im2col: the d-th unit vector as a filter reads entry d
+            patches = rows_of(layer, respond(layer, some, identity))
             part, size = identity.new_zeros(n, d, d), max(1, BLOCK // d)
-            for block, weights in zip(patches.split(size), rows_of(layer, weight).split(size)):
+            for block, weights in zip(patches.split(size), rows_of(layer, its_weight).split(size)):
                 for i, w in enumerate(weights.T):
                     used, rows = w.nonzero().flatten(), block
                     if len(used) < len(w):  # max-pooling gives one position in four a gradient
                         rows, w = rows[used], w[used]
                     for a in range(0, d, TILE):  # S is symmetric: the upper triangle is enough
                         part[i, a : a + TILE, a:].addmm_((rows[:, a : a + TILE] * w[:, None]).T, rows[:, a:])
-            result += part
+            result += in_double(part)
     return result.triu() + result.triu(1).mT
 
 
@@ -68,9 +69,9 @@ def rows_of(layer, z):
 
 @torch.no_grad()
 def smallest_eigenpairs(layer: nn.Module, samples: list, path: str | None, generator) -> tuple[Tensor, Tensor]:
-    """The smallest eigenvalue of every neuron's S over all ``samples``, (n,), and its eigenvector, (n, D), in float64."""
+    """The smallest eigenvalue of every neuron's S over ``samples``, (n,), and its eigenvector, (n, D), in float64."""
     n, d = layer.weight.flatten(1).shape
-    start = torch.randn(n, d, generator=generator, dtype=torch.float64).to(layer.weight.device)
+    start = torch.randn(n, d, generator=generator, dtype=torch.float64).to(in_double(layer.weight.detach()).device)
     if not samples:
         return torch.zeros_like(start[:, 0]), start
     positions = sum(weight.numel() for _, weight in samples) / n
@@ -80,17 +81,16 @@ def smallest_eigenpairs(layer: nn.Module, samples: list, path: str | None, gener
         eigenvalues, vectors = torch.linalg.eigh(gram(layer, samples))
         return eigenvalues[:, 0], vectors[:, :, 0]
     # So here: where gradients vanish, the squares of S would vanish in float32.
-    return lanczos(lambda v: sum(product(layer, *sample, v) for sample in samples).double(), start)
+    return lanczos(lambda v: in_double(sum(product(layer, *sample, v) for sample in samples)), start)
 
 
-def lanczos(
-    multiply: Callable, start: Tensor, steps: int = LANCZOS_STEPS, tolerance: float = 1e-4
-) -> tuple[Tensor, Tensor]:
+def lanczos(multiply: Callable, start: Tensor, steps=LANCZOS_STEPS, tolerance=1e-4) -> tuple[Tensor, Tensor]:
     """Smallest eigenpairs of n symmetric matrices S at once, (n,) and (n, D), from products alone.
 
-    ``multiply`` maps (n, D) to (n, D), row i times matrix i; ``start`` is random. Lanczos with full re-orthogonalisation:
-    the smallest eigenpair of QᵀSQ, Q an orthonormal basis of the Krylov space. Exact after D steps, but the ends of the
-    spectrum come first: stops when all residuals |Sv − λv| are within ``tolerance``·|S| (λ is as good as their squares).
+    ``multiply`` maps (n, D) to (n, D), row i times matrix i; ``start`` is random. Lanczos, fully re-orthogonalised,
+    takes the smallest eigenpair of QᵀSQ, Q an orthonormal basis of the Krylov space. It is exact after D steps, but the
+    ends of the spectrum come first. It stops when all residuals |Sv − λv| are within ``tolerance``·|S|: λ is as good as
+    their squares.
     """
     n, d = start.shape
     steps = min(steps, d)

@@ -7,7 +7,6 @@ proposals (flow: units, **propose**, plan, apply, train); notebook 03 builds it 
 """
 
 import copy
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -18,29 +17,20 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
+from growlab.checks import number, whole
 from growlab.plans import Candidate, GrowthPlan
 from growlab.seeds import random_stream
 from growlab.structure.graph import CONV, named_tensors
 from growlab.structure.units import Edit, Unit, growable
-from growlab.surgery import slot, widen
+from growlab.surgery import Births, edits_by_tensor, grown, slot, widen
 
-OUTGOING = (
-    0.1  # of the others' steps: a first-order effect beside second-order ones (published: initial sizes 0.01 and 0.1)
-)
+OUTGOING = 0.1  # of the others' steps: a first-order effect beside second-order ones (published: 0.01 and 0.1)
 
 
 def firefly(
-    model: nn.Module,
-    batches: Iterable,
-    *,
-    seed: int = 0,
-    fresh: int = 8,
-    steps: int = 10,
-    scoring: int = 5,
-    step_size: float = 0.03,
-    penalty: float = 1e-2,
-    gate: float = 0.5,
-) -> GrowthPlan:
+    model: nn.Module, batches: Iterable, *, seed: int = 0, fresh: int = 8, steps: int = 10, scoring: int = 5,
+    step_size: float = 0.03, penalty: float = 1e-2, gate: float = 0.5,
+) -> GrowthPlan:  # fmt: skip
     """A split of every neuron and ``fresh`` new neurons per unit, scored by the decrease of the loss that they promise.
 
     The enlarged network replaces each activation σ(w·x) by ½[σ((w + y·v)·x) + σ((w − y·v)·x)] and adds y·o·σ(u·x) of
@@ -60,57 +50,52 @@ def firefly(
     norm of fresh neurons at its defaults; here they get the running statistics of the first scoring batch, so that they
     act in train mode as they were scored.
 
-    The model is left as it is. Raises ``ValueError`` for options out of range, no batches, or a loss that is not finite.
+    The model is left as it is. Raises ``ValueError`` for options out of range, no batches, a loss that is not finite.
     """
     _check(batches, fresh, steps, scoring, step_size, penalty, gate)
     tensors = {name: tensor.detach() for name, tensor in named_tensors(model).items()}
     p = perturb(growable(model), tensors, fresh, step_size, random_stream(seed, "firefly"))
-    enlarged, stream = enlarge(model, p), _endless(batches)
-
-    def gradients(y):
-        batch = next(stream, None)
-        if batch is None:
-            raise ValueError(
-                f"no batches left: firefly reads {steps + scoring}, again from the start if there are fewer; pass "
-                "data.batches(…) or a list of at least one (images, labels)"
-            )
-        loss = F.cross_entropy(functional_call(enlarged, gated_weights(tensors, p, y), (batch[0],)), batch[1])
-        if not loss.isfinite():
-            raise ValueError(
-                f"the loss of the enlarged network is {loss.item()}: look at the model's own loss on these batches, and "
-                f"if it is finite try a smaller step_size than {step_size}"
-            )
-        return dict(zip(p.directions, torch.autograd.grad(loss, [*p.directions.values()], materialize_grads=True)))
-
+    enlarged, stream = enlarge(model, p), _endless(batches, steps + scoring)
+    gradients = partial(_gradients, enlarged, tensors, p, step_size)
+    norms = {layer: where for layer, name, _, where in _statistics(enlarged, p) if fresh and name == "running_mean"}
     hooks = [
         layer.register_forward_pre_hook(partial(_measure, where=where))
-        for layer, name, _, where in _statistics(enlarged, p) if p.fresh and name == "running_mean" and isinstance(layer, BatchNorm)
+        for layer, where in norms.items() if isinstance(layer, BatchNorm)
     ]  # fmt: skip
     for step in range(steps):
-        for (kind, edit), gradient in gradients(y=1.0).items():
+        size = step_size * (1 - step / steps)
+        for (kind, edit), gradient in gradients(next(stream), 1.0).items():
             direction = p.directions[kind, edit].detach()  # shares its memory
             if kind == "split":
                 gradient = gradient + 2 * penalty * direction
-            scale = step_size * (1 - step / steps) * _scale(kind, tensors[edit.tensor])
-            direction.sub_(scale * _normalised(gradient, edit))
+            direction.sub_(size * _scale(kind, tensors[edit.tensor]) * _normalised(gradient, edit))
 
     scores = {unit: torch.zeros(unit.neurons + fresh, dtype=torch.float64) for unit in p.units}
     for _ in range(scoring):
-        found = gradients(y=gate)
+        found = gradients(next(stream), gate)
         for hook in hooks:
             hook.remove()  # the fresh neurons keep the statistics of the first of these batches
         for (kind, edit), gradient in found.items():
-            if kind == "incoming":  # not gated itself: it fades in with the outgoing weights
-                continue
-            unit = p.unit_of[edit]
-            own = slice(unit.neurons) if kind == "split" else slice(unit.neurons, None)
-            gain = gate_score(_rows(p.directions[kind, edit].detach(), edit), _rows(gradient, edit), gate)
-            scores[unit][own] += gain.cpu() / scoring
+            if kind != "incoming":  # which is not gated itself: it fades in with the outgoing weights
+                unit = p.unit_of[edit]
+                own = slice(unit.neurons) if kind == "split" else slice(unit.neurons, None)
+                gain = gate_score(_rows(p.directions[kind, edit].detach(), edit), _rows(gradient, edit), gate)
+                scores[unit][own] += gain.cpu() / scoring
 
     statistics = {edit: getattr(layer, name)[where] for layer, name, edit, where in _statistics(enlarged, p)}
     candidates = [c for unit in p.units for c in _candidates(unit, p, scores[unit].tolist(), statistics)]
     widths = {unit.name: unit.neurons for unit in p.units}
     return GrowthPlan("firefly", widths, tuple(sorted(candidates, key=lambda c: -c.score)))
+
+
+def _gradients(enlarged, tensors, p, step_size, batch, y):
+    """The gradient of the loss for each direction, with every gate at y."""
+    images, labels = batch
+    loss = F.cross_entropy(functional_call(enlarged, gated_weights(tensors, p, y), (images,)), labels)
+    if not loss.isfinite():
+        hint = f"look at the model's own loss, and if it is finite try a smaller step_size than {step_size}"
+        raise ValueError(f"the loss of the enlarged network is {loss.item()}: {hint}")
+    return dict(zip(p.directions, torch.autograd.grad(loss, [*p.directions.values()], materialize_grads=True)))
 
 
 def gate_score(direction: Tensor, gradient: Tensor, gate: float) -> Tensor:
@@ -140,11 +125,19 @@ class Perturbations:
 
     @cached_property
     def by_tensor(self) -> dict[str, list[tuple[Edit, Unit]]]:
-        """The edits of each tensor in surgery's order: copies first, and from the back, so that offsets stay valid."""
-        edits = defaultdict(list)
-        for edit in sorted(self.unit_of, key=lambda edit: (edit.kind, -edit.offset)):
-            edits[edit.tensor].append((edit, self.unit_of[edit]))
-        return edits
+        return edits_by_tensor(self.units)
+
+    def births(self, unit: Unit, y: float) -> Births:
+        """Children of all neurons, then fresh ones; v and o times the gate."""
+        values = {}
+        for edit in unit.edits:
+            new = self.directions.get(("incoming", edit))
+            if ("outgoing", edit) in self.directions:
+                new = y * self.directions["outgoing", edit]
+            if new is not None:
+                v = self.directions.get(("split", edit))
+                values[edit] = torch.cat([_zeros(new, edit, unit.neurons) if v is None else y * v, new], edit.axis)
+        return Births(unit.neurons, [*range(unit.neurons), *[None] * self.fresh], values)
 
 
 def perturb(units: list[Unit], tensors: dict[str, Tensor], fresh: int, size: float, generator) -> Perturbations:
@@ -173,8 +166,7 @@ def perturb(units: list[Unit], tensors: dict[str, Tensor], fresh: int, size: flo
 def enlarge(model: nn.Module, p: Perturbations) -> nn.Module:
     """A frozen copy in eval mode that has room for all candidates: parents, then children, then fresh neurons."""
     enlarged = copy.deepcopy(model).eval().requires_grad_(False)
-    parents = {unit: [*range(unit.neurons), *[None] * p.fresh] for unit in p.units}
-    widen(enlarged, {unit: [Candidate(unit.name, parent) for parent in found] for unit, found in parents.items()})
+    widen(enlarged, {u: [Candidate(u.name, parent) for parent in p.births(u, 0).parents] for u in p.units})
     for name, edits in p.by_tensor.items() if p.fresh else ():
         layer = enlarged.get_submodule(name.rpartition(".")[0])
         if isinstance(layer, CONV) and layer.groups == 1 and name.endswith("weight") and len(edits) == 2:
@@ -201,39 +193,23 @@ def _skip_what_is_known(layer, n, made):
 def gated_weights(tensors: dict[str, Tensor], p: Perturbations, y: float) -> dict[str, Tensor]:
     """The weights of the enlarged network by name, with every v and o times the gate: surgery that has a gradient.
 
-    The same tensors as ``widen`` makes of all candidates at y = 1 (a test says so); at y = 0 the function is the
-    plain network's. Biases and batch norm are in the enlarged network already.
+    At y = 0 the function is the plain network's. Biases and batch norm are in the enlarged network already.
     """
-    weights = {}
-    for name, todo in p.by_tensor.items():
-        weight, earlier = tensors[name], []
-        if weight.dim() == 1:
-            continue
-        for edit, unit in todo:
-            old = weight.narrow(edit.axis, edit.offset, unit.neurons * edit.repeat)
-            if edit.kind == "copy":
-                v = y * p.directions["split", edit] if ("split", edit) in p.directions else 0
-                parts = old - v, old + v, p.directions["incoming", edit]
-            else:
-                o = y * p.directions["outgoing", edit]
-                for other, producer in earlier:  # twins read a fresh neuron alike, fresh neurons do not read it
-                    twin = o.narrow(other.axis, other.offset, producer.neurons * other.repeat)
-                    o = _replace(o, other, producer, twin, twin, _zeros(o, other, p.fresh))
-                parts = old / 2, old / 2, o
-            weight = _replace(weight, edit, unit, *parts)
-            if edit.kind == "copy":
-                earlier.append((edit, unit))
-        weights[name] = weight
-    return weights
+    births = {unit: p.births(unit, y) for unit in p.units}
+    return {name: grown(tensors[name], todo, births) for name, todo in p.by_tensor.items() if tensors[name].dim() > 1}
 
 
-def _endless(batches):
+def _endless(batches, needed):
     """Batches, again from the start when they end; nothing is kept, as an epoch of pictures may be large."""
-    batch = True
-    while batch is not None:
+    while True:
         batch = None
         for batch in batches:
             yield batch
+        if batch is None:
+            hint = "pass data.batches(…) or a list of at least one (images, labels)"
+            raise ValueError(
+                f"no batches left: firefly reads {needed}, again from the start if there are fewer; {hint}"
+            )
 
 
 def _zeros(tensor, edit, neurons):
@@ -241,13 +217,6 @@ def _zeros(tensor, edit, neurons):
     return tensor.new_zeros(
         [neurons * edit.repeat if axis == edit.axis else size for axis, size in enumerate(tensor.shape)]
     )
-
-
-def _replace(tensor, edit, unit, *parts):
-    """Put ``parts`` where the unit's entries were."""
-    end = edit.offset + unit.neurons * edit.repeat
-    rest = tensor.narrow(edit.axis, end, tensor.shape[edit.axis] - end)
-    return torch.cat([tensor.narrow(edit.axis, 0, edit.offset), *parts, rest], edit.axis)
 
 
 def _rows(tensor, edit):
@@ -306,14 +275,9 @@ def _candidates(unit, p, scores, statistics):
 def _check(batches, fresh, steps, scoring, step_size, penalty, gate):
     if batches is None:
         raise ValueError("firefly needs batches: gl.propose('firefly', model, data.batches('train', 128))")
-    for name, value, least in (("fresh", fresh, 0), ("steps", steps, 1), ("scoring", scoring, 1)):
-        if not isinstance(value, int) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    if not 0 < gate <= 1:
-        raise ValueError(
-            f"gate must be in (0, 1], got {gate}: 0.5 predicts, 1 is as published; at 0 every split scores 0"
-        )
-    if not step_size > 0:
-        raise ValueError(f"step_size must be above 0, got {step_size}: 0.03 means 3 % of the weights' root mean square")
-    if not penalty >= 0:
-        raise ValueError(f"penalty must be at least 0, got {penalty}: 0.01 is as published")
+    whole("fresh", fresh, 0, "70 is as published")
+    whole("steps", steps, 1, "so many batches train the directions")
+    whole("scoring", scoring, 1, "so many batches read the scores")
+    number("gate", gate, "(0, 1]", "0.5 predicts, 1 is as published; at 0 every split scores 0")
+    number("step_size", step_size, "(0, inf)", "0.03 means 3 % of the weights' root mean square")
+    number("penalty", penalty, "[0, inf)", "0.01 is as published")

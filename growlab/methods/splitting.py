@@ -19,11 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
-from growlab.methods.curvature import gram, quadratic_form, smallest_eigenpairs
+from growlab.checks import number, one_of, whole
+from growlab.machine import like
+from growlab.methods.curvature import PATHS, gram, quadratic_form, smallest_eigenpairs
 from growlab.models import evaluating
 from growlab.plans import Candidate, GrowthPlan
 from growlab.seeds import random_stream
-from growlab.structure.graph import CONV, trace
+from growlab.structure.graph import CONV, plain_name, trace
 from growlab.structure.units import growable
 
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -38,70 +40,69 @@ def splitting(
 ) -> GrowthPlan:  # fmt: skip
     """A split of every neuron that gains by it, along the best direction v of its splitting matrix.
 
-    Direction and smallest eigenvalue come from the first ``fit`` batches. On the pictures that chose v the eigenvalue is
-    negative for nearly every neuron, so its sign filters nothing: ``require_negative`` measures vᵀSv again on the next
-    ``held_out`` batches, proposes only neurons where it is negative as well, and scores by it. The plan can then have
-    fewer candidates than a growth rate asks for. ``require_negative=False`` is as published: every neuron, whatever the
-    sign, scored by its eigenvalue. Fewer batches than asked for are divided in the same proportion.
+    Direction and smallest eigenvalue come from the first ``fit`` batches. On the pictures that chose v the eigenvalue
+    is negative for nearly every neuron, so its sign filters nothing: ``require_negative`` measures vᵀSv again on the
+    next ``held_out`` batches, proposes only neurons where it is negative as well, and scores by it. The plan can then
+    have fewer candidates than a growth rate asks for. ``require_negative=False`` is as published: every neuron,
+    whatever the sign, scored by its eigenvalue. Fewer batches than asked for are divided in the same proportion.
 
     The score is the predicted decrease of the mean cross-entropy (batch norm in eval mode), −ε²/2 · vᵀSv, where ε is
-    ``step`` (published: 1e-2), or ``step`` times the length of the filter if ``relative``. Only the weight is moved, the
-    bias is copied, as published.
+    ``step`` (published: 1e-2), or ``step`` times the length of the filter if ``relative``. Only the weight is moved,
+    the bias is copied, as published.
 
     GELU, Mish, Sigmoid, SiLU, Softplus and Tanh have their exact second derivative. That of ReLU and ReLU6 is 0 almost
-    everywhere; in its place stands the one of softplus of sharpness ``beta`` (published: 3), a kernel estimate of the
+    everywhere. In its place stands the one of softplus of sharpness ``beta`` (published: 3), a kernel estimate of the
     density of pre-activations at the kink: **it ranks neurons, it does not predict**. Dead neurons and those without
     activation have S = 0 and are no candidates. Units with any other activation are left out, with a warning.
 
-    ``path``: "dense" builds S and takes ``eigh``; "matrix-free" takes up to 20 Lanczos steps of one product each (started
-    at random, by ``seed``); None the cheaper one for each layer. The maps of all ``fit`` batches are held in memory.
-    The model is left as it is, also by an error. Raises ``ValueError`` for options out of range, for no batch, or only one
-    where some must be held out, and if nothing can grow; ``FloatingPointError`` if the loss is not finite. Notebook 01.
+    ``path``: "dense" builds S and takes ``eigh``; "matrix-free" takes up to 20 Lanczos steps of one product each
+    (started at random, by ``seed``); None the cheaper one for each layer. The maps of all ``fit`` batches are held in
+    memory. The model is left as it is, also by an error. Raises ``ValueError`` for options out of range, for no batch,
+    or only one where some must be held out, and if nothing can grow; ``FloatingPointError`` if the loss is not finite.
+    Notebook 01.
     """
     if batches is None:
         raise ValueError("splitting needs batches: gl.propose('splitting', model, data.batches('train', 128))")
-    if not (0 < step < float("inf") and 0 < beta < float("inf")):
-        raise ValueError(f"step and beta must be positive, got step={step}, beta={beta}: 1e-2 and 3 are as published")
-    if path not in (None, "dense", "matrix-free"):
-        raise ValueError(
-            f"unknown path {path!r}: choose 'dense', 'matrix-free', or None for the cheaper one of each layer"
-        )
-    if min(fit, held_out) < 1:
-        raise ValueError(f"fit and held_out must be at least 1 batch, got {fit} and {held_out}: 4 and 4 are usual")
+    number("step", step, "(0, inf)", "1e-2 is as published")
+    number("beta", beta, "(0, inf)", "3 is as published")
+    one_of("path", path, PATHS)
+    fit, held_out = (whole(*given, 1, "4 batches are usual") for given in (("fit", fit), ("held_out", held_out)))
     batches = list(islice(batches, fit + held_out * require_negative))
     if len(batches) < 1 + require_negative:
-        raise ValueError(
-            f"got {len(batches)} batches: pass at least one, and one to hold out unless require_negative=False"
-        )
+        hint = "pass at least one, and one to hold out unless require_negative=False"
+        raise ValueError(f"got {len(batches)} batches: {hint}")
     cut = max(1, len(batches) * fit // (fit + held_out)) if require_negative else len(batches)
-
-    generator, curvature, directions = random_stream(seed, "splitting"), {}, {}
-    with evaluating(model):
-        observer = Observer(model, found := growable(model), beta)
-        seen = observer.observe(batches[:cut])
-        for name, layer in observer.layers.items():  # popped: what the layer has seen is freed
-            curvature[name], directions[name] = smallest_eigenpairs(layer, seen.pop(name), path, generator)
-        wanted = {name: values < 0 if require_negative else values != 0 for name, values in curvature.items()}
-        if require_negative:
-            for name, samples in observer.observe(batches[cut:]).items():
-                curvature[name] = quadratic_form(observer.layers[name], samples, directions[name])
-                wanted[name] &= curvature[name] < 0
-
+    found = growable(model)
+    curvature, directions, wanted = _curvatures(model, found, batches[:cut], batches[cut:], beta, path, seed)
     candidates = []
     for unit in (unit for unit in found if unit.name in wanted):
-        edit = next(edit for edit in unit.edits if edit.kind == "copy" and edit.tensor == f"{unit.name}.weight")
         for i in wanted[unit.name].nonzero().flatten().tolist():
             epsilon = step * unit.weight[i].norm().item() if relative else step
             score = -(epsilon**2) / 2 * curvature[unit.name][i].item()
-            candidates.append(
-                Candidate(unit.name, i, score, {edit: (epsilon * directions[unit.name][i]).to(unit.weight)})
-            )
+            move = like(epsilon * directions[unit.name][i], unit.weight)
+            candidates.append(Candidate(unit.name, i, score, {unit.filters: move}))
     return GrowthPlan("splitting", {unit.name: unit.neurons for unit in found}, tuple(candidates))
 
 
-def splitting_matrices(
-    model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], beta: float = 3.0
-) -> dict[str, Tensor]:
+def _curvatures(model, found, first, held_out, beta, path, seed):
+    """By unit: the smallest curvature of every neuron (n,), its direction (n, D), and whether it is worth a split (n,).
+
+    The direction comes from the ``first`` batches; if others are ``held_out``, the curvature is measured on them.
+    """
+    generator, curvature, directions = random_stream(seed, "splitting"), {}, {}
+    with evaluating(model):
+        observer = Observer(model, found, beta)
+        seen = observer.observe(first)
+        for name, layer in observer.layers.items():  # popped: what the layer has seen is freed
+            curvature[name], directions[name] = smallest_eigenpairs(layer, seen.pop(name), path, generator)
+        wanted = {name: values < 0 if held_out else values != 0 for name, values in curvature.items()}
+        for name, samples in observer.observe(held_out).items() if held_out else ():
+            curvature[name] = quadratic_form(observer.layers[name], samples, directions[name])
+            wanted[name] &= curvature[name] < 0
+    return curvature, directions, wanted
+
+
+def splitting_matrices(model: nn.Module, batches: Iterable, beta: float = 3.0) -> dict[str, Tensor]:
     """The splitting matrices of all neurons, {unit: (n, D, D)} in float64, of the mean cross-entropy over all batches.
 
     One forward and one backward pass per batch, for all layers. With neuron i split by ±δ the loss is
@@ -125,7 +126,7 @@ Bend = namedtuple("Bend", "producer norms activation")  # from a layer's node to
 
 
 class Observer(fx.Interpreter):
-    """Runs a model node by node and notes what S is made of: for every unit, its inputs x and the weights g·σ''(z)·a²."""
+    """Runs a model node by node and notes what S is made of: the inputs x of every unit and the weights g·σ''(z)·a²."""
 
     def __init__(self, model, found, beta):
         super().__init__(model, graph=trace(model))
@@ -144,7 +145,7 @@ class Observer(fx.Interpreter):
         if not self.layers:
             raise ValueError(f"splitting knows no activation of this model, try another method: {text}")
         if reasons:
-            warnings.warn(f"splitting leaves out {text}", stacklevel=4)
+            warnings.warn(f"splitting leaves out {text}", stacklevel=5)
 
     def follow(self, producer):
         """The node of the first non-linearity behind a layer, or of the next layer, and what lies in between."""
@@ -155,7 +156,7 @@ class Observer(fx.Interpreter):
             (node,) = node.users
             module = self.submodules[node.target] if node.op == "call_module" else None
             name = type(module).__name__ if module else getattr(node.target, "__name__", str(node.target))
-            kind = name.lower().rstrip("_")
+            kind = plain_name(name)
             if kind in SMOOTH or kind in KINKS:
                 return node, Bend(producer, norms, kind)
             if isinstance(module, (nn.Linear, *CONV)) and getattr(module, "groups", 1) == 1:
@@ -175,9 +176,7 @@ class Observer(fx.Interpreter):
                 images = images.detach().requires_grad_()
                 loss = F.cross_entropy(self.run(images), labels, reduction="sum") / pictures
             if not torch.isfinite(loss):
-                raise FloatingPointError(
-                    f"the loss is {loss.item()}, no split is better than another: train at a lower lr"
-                )
+                raise FloatingPointError(f"the loss is {loss.item()}, no split is better: train at a lower lr")
             torch.autograd.grad(loss, images)  # not backward(): parameters' gradients are neither needed nor touched
         return self.samples
 

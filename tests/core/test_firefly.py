@@ -443,8 +443,8 @@ def test_a_plan_keeps_nothing_of_the_network_alive():
     ({"gate": 0}, r"gate must be in \(0, 1\], got 0: 0.5"),
     ({"gate": 1.5}, r"gate must be in \(0, 1\], got 1.5"),
     ({"gate": math.nan}, "gate must be"),
-    ({"step_size": 0}, "step_size must be above 0"),
-    ({"penalty": -1}, "penalty must be at least 0"),
+    ({"step_size": 0}, r"step_size must be in \(0, inf\), got 0"),
+    ({"penalty": -1}, r"penalty must be in \[0, inf\), got -1"),
 ])  # fmt: skip
 def test_options_out_of_range_are_named(options, message):
     model, batch = subject("mlp")
@@ -459,7 +459,7 @@ def test_missing_batches_and_a_loss_that_is_not_finite_are_named():
     with pytest.raises(ValueError, match="no batches left.*at least one"):
         ff.firefly(model, [])
     before = snapshot(model)
-    with pytest.raises(ValueError, match="loss of the enlarged network is nan.*step_size than 0.03"):
+    with pytest.raises(ValueError, match="loss of the enlarged network is nan.*smaller step_size than 0.03"):
         ff.firefly(model, [(images * math.nan, labels)])
     assert same(before, snapshot(model))
 

@@ -479,7 +479,7 @@ def test_growth_stops_at_the_size_or_the_performance_wanted(data):
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"k": -1}, "k must be a whole number of steps"), ({"k": 1.5}, "k must be"),
+    ({"k": -1}, "k must be a whole number of at least 0"), ({"k": 1.5}, "k must be"),
     ({"decorrelate": {"penalty": "cosine"}}, "penalty must be one of .*, got 'cosine'"),
     ({"decorrelate": {"dose": 1}}, "option of decorrelate must be one of penalty.*, got 'dose'"),
     ({"when": "sometimes"}, "when must be one of after_growth, every_epoch.*, got 'sometimes'"),

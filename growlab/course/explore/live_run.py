@@ -28,8 +28,8 @@ from growlab.files import write_atomically
 from growlab.lab.grids import QUICK
 from growlab.lab.run import Run, train_run
 from growlab.lab.treatments import K
+from growlab.machine import threads
 from growlab.records import History
-from growlab.training import threads
 
 LIMIT = 20.0  # seconds for a run, unless $GROWLAB_LIVE_SECONDS says otherwise
 METHODS = {  # fmt: skip
