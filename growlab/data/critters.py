@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 from numbers import Integral
+from pathlib import Path
 
 import numpy as np
 
@@ -20,61 +21,12 @@ from growlab.checks import flag, number, whole
 CLASSES = ("ampo", "bilu", "crem", "dovi", "ezzo", "fimp", "gron", "hoom", "ibli", "jupo")
 PARTS = ("head", "wing", "belly", "tail", "feet")
 SIZE = 32  # height and width of a picture, in pixels
-# Animals that look to the left: three heads, three wings, one belly; three tails, three feet. None tells the class.
-# '#' skin, 'o' room for a form, 'y' beak, horn and claw, 'w' white of the eye, 'k' pupil, '.' nothing.
-_ANIMALS = """
-...ww...ww... .yy..www..yy. .##.......##.  ..........##. ........##... ...........#.  .............
-..#kw#.#kw#.. ..y##wkw##y.. .###kw.kw###.  ......##.###. ......####.## .........####  .............
-..#########.. ..###www###.. ..##kw#kw##..  ....########. ....######### ....#########  ...#######...
-.###ooooo##.. ...#ooooo##.. .y##ooooo##..  ...#ooooo#### ...#ooooo###. ...#ooooo####  ..##ooooo##..
-.##ooooooo#.. ..#ooooooo#.. yy#ooooooo#..  ..#ooooooo##. ..#ooooooo### ..#ooooooo##.  .##ooooooo##.
-###ooooooo#.. ..#ooooooo#.. yyyooooooo#..  ..#ooooooo### ..#ooooooo##. ..#ooooooo##.  .##ooooooo##.
-###ooooooo#.. ..#ooooooo#.. yy#ooooooo#..  ..#ooooooo##. ..#ooooooo### ..#ooooooo#..  .##ooooooo##.
-.##ooooooo#.. ..#ooooooo#.. ..#ooooooo#..  ..#ooooooo##. ..#ooooooo##. ..#ooooooo#..  .##ooooooo##.
-.##ooooooo#.. ..#ooooooo#.. ..#ooooooo#..  ..#ooooooo#.. ..#ooooooo#.. ..#ooooooo#..  .##ooooooo##.
-..##ooooo##.. ..##ooooo##.. ..##ooooo##..  ...#ooooo#... ...#ooooo#... ...#ooooo#...  ..##ooooo##..
-...#######... ...#######... ...#######...  ....#####.... ....#####.... ....#####....  ...#######...
-............. ............. .............  ............. ............. .............  .............
-
-..........##. ............. .........###.  ............. ............. .............
-.........###. .........y... ........####.  ............. ............. .............
-....######... ....#####.yy. ....########.  ....#####.... ....#####.... ....#####....
-...#ooooo##.. ...#ooooo###. ...#ooooo##..  ...#ooooo#... ...#ooooo#... ...#ooooo#...
-..#ooooooo#.. ..#ooooooo#yy ..#ooooooo#..  ..#ooooooo#.. ..#ooooooo#.. ..#ooooooo#..
-..#ooooooo#.. ..#ooooooo##. ..#ooooooo#..  ..#ooooooo#.. ..#ooooooo#.. ..#ooooooo#..
-..#ooooooo#.. ..#ooooooo#yy ..#ooooooo#..  ..#ooooooo#.. ..#ooooooo#.. ..#ooooooo#..
-..#ooooooo#.. ..#ooooooo##. ..#ooooooo#..  ..#ooooooo#.. ..#ooooooo#.. ..#ooooooo#..
-..#ooooooo#.. ..#ooooooo#.. ..#ooooooo#..  ..#ooooooo#.. ..#ooooooo#.. ..#ooooooo#..
-...#ooooo#... ...#ooooo#... ...#ooooo#...  .###ooooo##.. ..##ooooo##.. ...#ooooo#...
-....#####.... ....#####.... ....#####....  ##########... .###..####... ..yy###yy....
-............. ............. .............  y.yy.yy.y.... .###..####... .yyy..yyy....
-"""
-# The five forms of each of the first five classes; the other five classes wear the same forms upside down.
-# Each has 22 dark pixels of 45, and any two differ in at least 9, also when one of them is turned into its negative.
-# A search chose them so that the five forms of a class have nearly the same spectrum together, whichever the class:
-# with each part dark on light or light on dark at random, texture tells next to nothing, and shape tells all.
-_FORMS = """
-..###.. .#.#.#. ..#.#.. .#...#. .#.#.#. ..#.#.. .#...#. .#...#. ..###.. ...#... ..###.. ..###.. ..###.. .#####. .......
-..#.#.. .#...#. ####### ...#... .#####. ..#.#.. ##.#.## .#.#.#. ..###.. ###.### ####### .#.#.#. .#...#. .#.#.#. #######
-...#... .#####. .#.#.#. #.###.# #..#..# #.###.# #.#.#.# .#...#. #..#..# ..###.. .#...#. ...#... .#.#.#. ..#.#.. #..#..#
-.#####. #.#.#.# ....... ..###.. #..#..# #..#..# #..#..# ##.#.## #.....# ####### #..#..# .#.#.#. .##.##. ..#.#.. #.....#
-###.### ##...## .#.#.#. #..#..# #.....# .#.#.#. ##.#.## #.###.# ###.### ..#.#.. #.#.#.# ##...## ..###.. #.###.# .#...#.
-...#... ...#... .#...#. ##...## .##.##. #.....# .#.#.#. ...#... .#####. ...#... ....... .##.##. ##.#.## ..###.. .#####.
-.##.##. .#.#.#. .#####. .##.##. ..#.#.. .#####. ....... .##.##. ....... .#...#. ..###.. .##.##. .#...#. .#...#. .#.#.#.
-
-..###.. ....... ....... .#.#.#. .#.#.#. .#####. ..###.. ...#... ..###.. ..###..
-....... ##...## .##.##. ##.#.## ##...## #..#..# .#####. ####### ..###.. .#...#.
-#.###.# ####### .#.#.#. #..#..# .#.#.#. .#.#.#. ##...## ..###.. ..#.#.. ..#.#..
-#.#.#.# ..###.. .#...#. #.#.#.# ..#.#.. .#...#. ...#... .#.#.#. .#...#. .#####.
-..###.. ##...## ####### .##.##. ...#... .##.##. .##.##. .#...#. .#.#.#. .#...#.
-.#.#.#. ...#... #..#..# #..#..# .#####. #.#.#.# ##.#.## ##...## ####### .#####.
-.##.##. .#.#.#. ..###.. ....... .##.##. ...#... ....... .#...#. ..#.#.. .#.#.#.
-"""
 
 
-def _read(art, marks):
-    """The drawings above, strip by strip, as numbers (drawings, rows, columns): the place of each sign in `marks`."""
-    strips = [[line.split() for line in strip.split("\n")] for strip in art.strip().split("\n\n")]
+def _read(file, marks):
+    """Drawings beside this file, strip by strip, as numbers (drawings, rows, columns): each sign's place in `marks`."""
+    art = Path(__file__).with_name(file).read_text().strip()
+    strips = [[line.split() for line in strip.split("\n")] for strip in art.split("\n\n")]
     drawings = [drawing for strip in strips for drawing in zip(*strip)]
     return np.array([[[marks.index(mark) for mark in row] for row in drawing] for drawing in drawings], np.uint8)
 
@@ -85,10 +37,16 @@ def _colours(codes):  # (colours, 3): red, green, blue
 
 NOTHING, OUTLINE, SKIN, SHADE, LIGHT, DARK, HORN, WHITE, PUPIL = range(9)  # the entries of a picture's palette
 VARIETIES = [[0, 3, 6, 7, 10], [1, 4, 6, 8, 11], [2, 5, 6, 9, 12]]  # head, wing, belly, tail and feet of each
-ANIMALS = _read(_ANIMALS, ".-#,o*ywk")[VARIETIES]  # (varieties, parts, 12, 13)
+# Animals that look to the left: three heads, three wings, one belly; three tails, three feet. None tells the class.
+# '#' skin, 'o' room for a form, 'y' beak, horn and claw, 'w' white of the eye, 'k' pupil, '.' nothing.
+ANIMALS = _read("animals.txt", ".-#,o*ywk")[VARIETIES]  # (varieties, parts, 12, 13)
 LIMB = SKIN * np.array([[0, 1, 1, 1, 0], [1] * 5, [1] * 5, [1] * 5, [0, 1, 1, 1, 0]], np.uint8)
 ROOM = ANIMALS[0, 0, 3:10, 3:10] == LIGHT  # (7, 7): the 45 pixels of a form, the same for every part and class
-FORMS = _read(_FORMS, ".#").astype(bool).reshape(5, 5, 7, 7).swapaxes(0, 1)
+# The five forms of each of the first five classes; the other five classes wear the same forms upside down.
+# Each has 22 dark pixels of 45, and any two differ in at least 9, also when one of them is turned into its negative.
+# A search chose them so that the five forms of a class have nearly the same spectrum together, whichever the class:
+# with each part dark on light or light on dark at random, texture tells next to nothing, and shape tells all.
+FORMS = _read("forms.txt", ".#").astype(bool).reshape(5, 5, 7, 7).swapaxes(0, 1)
 FORMS = np.concatenate([FORMS, FORMS[:, :, ::-1]], 1)  # (parts, classes, 7, 7), True where dark
 # Where the centre of a part may lie: first y, last y, first x, last x. Any two parts stay at least 8 pixels apart.
 PLACES = np.array([(7, 8, 6, 11), (6, 7, 20, 25), (16, 17, 14, 16), (15, 17, 25, 26), (25, 26, 8, 22)])
