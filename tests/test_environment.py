@@ -221,9 +221,13 @@ def test_the_stub_names_what_the_package_has():
     assert [name for name, there in named.items() if getattr(growlab, name) is not there] == []
 
 
-def test_the_stub_is_installed_with_the_package():
-    assert SETTINGS["tool"]["setuptools"]["package-data"]["growlab"] == ["*.pyi", "py.typed"]
-    assert (ROOT / "growlab" / "py.typed").exists()
+def test_what_is_no_module_is_installed_with_the_package():
+    package = ROOT / "growlab"
+    installed = {
+        path for kind in SETTINGS["tool"]["setuptools"]["package-data"]["growlab"] for path in package.glob(kind)
+    }
+    assert {package / "__init__.pyi", package / "py.typed"} <= installed
+    assert {path for path in files() if path.is_relative_to(package) and path.suffix != ".py"} <= installed
 
 
 def test_the_public_names_need_no_metadata_of_pip(tmp_path):
