@@ -10,8 +10,8 @@ from math import prod
 import torch
 from torch import nn
 
-from growlab.models import evaluating, hooked
 from growlab.structure.units import units
+from growlab.watching import evaluating, hooked
 
 
 @dataclass(frozen=True)

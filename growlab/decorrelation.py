@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from growlab.checks import number, one_of, whole
 from growlab.machine import like
-from growlab.models import evaluating
 from growlab.penalties import CHANGES, PENALTIES, change_and_gradient, penalty_and_gradient
 from growlab.plans import GrowthPlan
 from growlab.seeds import random_stream
 from growlab.similarity import twin_angle, unit_rows
 from growlab.structure.units import growable, units
+from growlab.watching import evaluating
 
 TARGETS = ("labels", "outputs")
 PREVIOUS = ("before", "iteration")
@@ -179,10 +179,8 @@ class MovingLayer:
         function = _placebo(start, stream) if penalty == "random" else PENALTIES[penalty]
         pairs = torch.tensor(pairs, device=start.device).T if pairs else None
         if pairs is not None and not 0 <= pairs.min() <= pairs.max() < unit.neurons:
-            raise ValueError(
-                f"twins name neuron {pairs.max().item()} of {unit.name}, which has {unit.neurons}: apply the plan "
-                "first, and pass the last one"
-            )
+            named = f"twins name neuron {pairs.max().item()} of {unit.name}, which has {unit.neurons}"
+            raise ValueError(f"{named}: apply the plan first, and pass the last one")
         return cls(unit.name, unit.producer, unit.filters.axis, function, pairs, start)
 
     def figures(self, similarity, change):
@@ -229,10 +227,8 @@ class _Task:
         with_slopes = with_slopes and self.target is not None
         with evaluating(self.model, self.teacher), torch.set_grad_enabled(with_slopes):
             leaves = [layer.filters.detach().requires_grad_(with_slopes) for layer in self.layers]
-            weights = {
-                f"{layer.name}.weight": layer.as_parameter(leaf).to(layer.parameter.dtype)
-                for layer, leaf in zip(self.layers, leaves)
-            }
+            pairs = zip(self.layers, leaves)
+            weights = {f"{of.name}.weight": of.as_parameter(leaf).to(of.parameter.dtype) for of, leaf in pairs}
             outputs = torch.func.functional_call(self.model, weights, (images,))  # the model itself stays as it is
             if self.target == "labels":
                 loss = F.cross_entropy(outputs, labels)
@@ -264,10 +260,9 @@ def _some(batches, count=None):
 def _check_finite(layers, losses, k, rate):
     broken = [layer.name for layer in layers if not layer.filters.norm().isfinite()]  # also too large to be squared
     if broken or not all(map(math.isfinite, losses)):
-        raise FloatingPointError(
-            f"the {k} steps went astray ({'weights of ' + ', '.join(broken) if broken else 'the loss'} became NaN or "
-            f"infinite): lower lr (it is {rate}), or give movement=; the model is as it was"
-        )
+        what = f"weights of {', '.join(broken)}" if broken else "the loss"
+        hint = f"lower lr (it is {rate}), or give movement=; the model is as it was"
+        raise FloatingPointError(f"the {k} steps went astray ({what} became NaN or infinite): {hint}")
 
 
 def _trace(rows, losses, layers, name):

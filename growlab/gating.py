@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from growlab.checks import flag, number, one_of
 from growlab.machine import in_double
-from growlab.models import evaluating, hooked
 from growlab.seeds import random_stream
 from growlab.structure.graph import named_tensors
 from growlab.structure.units import Unit
+from growlab.watching import evaluating, hooked
 
 ON = ("weights", "activations", "both")
 

@@ -56,14 +56,13 @@ class Growth:
     budget: str = "neurons"
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            object.__setattr__(self, name, plain(value))
+        vars(self).update(plain(vars(self)))  # frozen for others
         growth_rate(self.rate)
         one_of("budget", self.budget, BUDGETS)
         one_of("when", self.when, WHEN)
         flag("per_unit", self.per_unit, "True gives every unit its share")
         method_of(self.method)
-        object.__setattr__(self, "at", moments(self.at))
+        vars(self)["at"] = moments(self.at)
         if (self.every is None) == (not self.at):
             raise ValueError(f"give either every= or at=, got every={self.every}, at={self.at}")
         if self.every is not None:

@@ -5,8 +5,8 @@ Nothing here knows that networks can grow. That is the point: growing needs no s
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 import torch
 from torch import nn
@@ -65,30 +65,6 @@ def parameter_count(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters())
 
 
-@contextmanager
-def evaluating(*models: nn.Module):
-    """Eval mode within the block; afterwards every module is in its own mode again."""
-    modes = {module: module.training for model in models for module in model.modules()}
-    for model in models:
-        model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
-
-
-@contextmanager
-def hooked(functions: Mapping[nn.Module, Callable]):
-    """``functions[module](module, inputs, output)`` is called whenever the module has been, within the block only."""
-    handles = [module.register_forward_hook(function) for module, function in functions.items()]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
 def _vgg(blocks, width, classes, channels):
     widths = iter(_widths(width, sum(blocks)))
     layers, inputs = [], channels
@@ -114,9 +90,7 @@ def _widths(width, layers):
 
 
 def _checked(widths):
-    for width in widths:
-        whole("every width", width, 1, f"they are {list(widths)}")
-    return [int(width) for width in widths]
+    return [whole("every width", width, 1, f"they are {list(widths)}") for width in widths]
 
 
 def recipe(model: nn.Module) -> dict | None:
@@ -128,20 +102,15 @@ def recipe(model: nn.Module) -> dict | None:
         made = {"width": widths, "classes": dense[-1].out_features, "channels": channels}
         if name == "mlp":
             made = {"widths": [dense[0].in_features, *(layer.out_features for layer in dense)]}
-        try:
-            with torch.device("meta"):
-                same = repr(build(name, **made)) == repr(model)
-        except ValueError:
-            continue
-        if same:
-            return {"name": name, **made}
+        with suppress(ValueError), torch.device("meta"):  # it has not so many layers
+            if repr(build(name, **made)) == repr(model):
+                return {"name": name, **made}
     return None
 
 
 def build(name: str, **made) -> nn.Sequential:
     """One of the networks above by name."""
-    one_of("model", name, BUILDERS)
-    return BUILDERS[name](**made)
+    return BUILDERS[one_of("model", name, BUILDERS)](**made)
 
 
 BUILDERS = {"mlp": mlp, "vgg5": vgg5, "vgg16": vgg16, "mobilenet": mobilenet}
@@ -151,9 +120,8 @@ SMALLEST = {"vgg5": 16, "vgg16": 32}  # pictures that are left after so many hal
 
 def check_size(model: str, pixels: int) -> None:
     if pixels < (least := SMALLEST.get(model, 1)):
-        raise ValueError(
-            f"{model} takes pictures of {least}×{least} pixels or more, and these have {pixels}: take mlp or mobilenet"
-        )
+        hint = f"these have {pixels}: take mlp or mobilenet"
+        raise ValueError(f"{model} takes pictures of {least}×{least} pixels or more, and {hint}")
 
 
 def for_pictures(model: str, width: int | tuple[int, ...], classes: int, picture: tuple[int, ...]) -> nn.Sequential:

@@ -97,8 +97,11 @@ def grown(tensor: Tensor, todo: list[tuple[Edit, Unit]], births: dict[Unit, Birt
 def edits_by_tensor(units: Iterable[Unit]) -> dict[str, list[tuple[Edit, Unit]]]:
     """All edits of each tensor: copies first, and from the back, so that offsets stay valid."""
     edits = defaultdict(list)
-    for edit, unit in sorted(((e, u) for u in units for e in u.edits), key=lambda pair: _order(pair[0])):
-        edits[edit.tensor].append((edit, unit))
+    for unit in units:
+        for edit in unit.edits:
+            edits[edit.tensor].append((edit, unit))
+    for todo in edits.values():
+        todo.sort(key=lambda pair: (pair[0].kind, pair[0].axis, -pair[0].offset))
     return edits
 
 
@@ -123,10 +126,6 @@ def slot(tensor: Tensor, edit: Edit, neuron: int) -> Tensor:
     return tensor.narrow(edit.axis, edit.offset + neuron * edit.repeat, edit.repeat)
 
 
-def _order(edit):
-    return edit.kind, edit.axis, -edit.offset
-
-
 def _moves(value, edit, new):
     """What is added to the neurons of a unit along an axis: values to the new ones, less the same to their parents."""
     axis, children = edit.axis, [i for i, parent in enumerate(new.parents) if parent is not None]
@@ -142,10 +141,9 @@ def _moves(value, edit, new):
 def _grown_state(key, value, parameter, todo, births):
     """A tensor of the optimiser's state: momentum follows the gradient, second moments its square."""
     if value.shape != parameter.shape:
-        raise ValueError(
-            f"cannot grow the optimizer's {key!r} of shape {tuple(value.shape)} for a parameter of shape "
-            f"{tuple(parameter.shape)}: use an optimizer whose state has the parameters' shapes (SGD, Adam, AdamW, …)"
-        )
+        shapes = f"{tuple(value.shape)} for a parameter of shape {tuple(parameter.shape)}"
+        hint = "use an optimizer whose state has the parameters' shapes (SGD, Adam, AdamW, …)"
+        raise ValueError(f"cannot grow the optimizer's {key!r} of shape {shapes}: {hint}")
     power, result = 2 if key.endswith("_sq") else 1, value
     for edit, unit in todo:
         new = births[unit]
@@ -177,14 +175,10 @@ def _restore_format(new, old):
 
 
 def _check_optimizer(optimizer, tensors):
-    if optimizer is None:
-        return
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
-    if not any(id(tensor) in held for tensor in tensors):
-        raise ValueError(
-            "the optimizer holds none of the parameters that grow: it was made for another model (or a copy of this "
-            "one); make it from this model's parameters, before growing"
-        )
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer else ()
+    if optimizer and not any(id(tensor) in held for tensor in tensors):
+        hint = "make it from this model's parameters, before growing"
+        raise ValueError(f"the optimizer holds none of the parameters that grow, it was made for another model: {hint}")
 
 
 def _update_sizes(module):

@@ -25,6 +25,7 @@ from growlab.machine import environment, threads
 from growlab.records import History, read_checkpoint, restore, save
 from growlab.seeds import seeded
 from growlab.structure.units import units
+from growlab.watching import evaluating
 
 SCHEDULES = ("cosine", "restarts", "constant_then_cosine")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -64,8 +65,7 @@ class Recipe:
     precision: str = "float32"
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            object.__setattr__(self, name, plain(value))
+        vars(self).update(plain(vars(self)))  # frozen for others
         whole("epochs", self.epochs, 1, "the paper has 250")
         whole("seed", self.seed, 0, "seeds are numbered from 0")
         whole("batch_size", self.batch_size, 1, "128 is usual")
@@ -100,9 +100,8 @@ def train(
     optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
     history, checkpoint = _begin(model, data, optimizer, recipe, growth, folder)
     done, steps = len(history.epochs), len(data.batches("train", batch_size))
-    bar = tqdm(
-        total=epochs * steps, initial=done * steps, desc="training", unit="batch", leave=False, disable=not progress
-    )
+    shown = {"desc": "training", "unit": "batch", "leave": False, "disable": not progress}
+    bar = tqdm(total=recipe.epochs * steps, initial=done * steps, **shown)
     with threads(history.environment["threads"]), bar:
         try:
             for epoch in range(done, recipe.epochs):
@@ -175,7 +174,7 @@ def _finish(model, data, history):
 @torch.inference_mode()
 def evaluate(model: nn.Module, split: Split, batch_size: int = 500) -> float:
     """Share of a split's pictures that the model classifies correctly, in eval mode; the model's mode stays."""
-    with models.evaluating(model):
+    with evaluating(model):
         correct = sum((model(images).argmax(1) == labels).sum() for images, labels in split.batches(batch_size))
     return correct.item() / len(split)
 
@@ -203,10 +202,8 @@ def _train_epoch(model, batches, optimizer, precision, bar, lr_at):
 
 def _checksum(split):
     """Of the pictures and their labels: other ones of the same name are another run."""
-    checksum = 0
-    for column in (split.images, split.labels):
-        checksum = zlib.crc32(column.cpu().contiguous().numpy(), checksum)
-    return checksum
+    images, labels = (column.cpu().contiguous().numpy() for column in (split.images, split.labels))
+    return zlib.crc32(labels, zlib.crc32(images))
 
 
 def _write_checkpoint(path, model, optimizer, history):
@@ -218,15 +215,10 @@ def _resume(path, model, optimizer, settings):
     history = History(**contents["history"])
     if settings["model"] == contents["recipe"]:  # the very model that was stopped, grown since it was first passed
         settings = settings | {"model": history.settings["model"]}
-    different = {
-        name: (history.settings[name], value)
-        for name, value in settings.items()
-        if history.settings.get(name, value) != value  # an earlier version noted fewer
-    }
-    if different:
-        raise ValueError(
-            f"{path} belongs to a run with other settings; name: (there, now) {different}; choose another folder"
-        )
+    there = settings | history.settings  # an earlier version noted fewer
+    if different := {name: (there[name], now) for name, now in settings.items() if there[name] != now}:
+        found = f"name: (there, now) {different}"
+        raise ValueError(f"{path} belongs to a run with other settings; {found}; choose another folder")
     restore(model, contents["model"], path)
     optimizer.load_state_dict(contents["optimizer"])
     return history

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from growlab.attention.inputs import check_pictures, checked_targets
 from growlab.checks import one_of, whole
-from growlab.models import evaluating, hooked
+from growlab.watching import evaluating, hooked
 
 FINEST = 4  # the default layer's maps are at most so many times smaller than the picture
 

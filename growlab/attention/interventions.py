@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from growlab.data import critters
 from growlab.data.batches import Data, Split
-from growlab.models import evaluating
 from growlab.seeds import random_stream
+from growlab.watching import evaluating
 
 
 # ------------------------------------------------------------------------------------ interventions, on critters

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from growlab.attention.inputs import check_pictures, checked_maps, checked_masks, checked_targets
 from growlab.attention.interventions import effective_parts
 from growlab.checks import number
-from growlab.models import evaluating, hooked
 from growlab.seeds import random_stream, seeded
+from growlab.watching import evaluating, hooked
 
 
 # ------------------------------------------------------------------------------------- what heat maps cover

@@ -153,10 +153,9 @@ def _fetch(kind, root):
     archive, timeout = root / kind.filename, socket.getdefaulttimeout()
     by_hand = archive.exists()
     if by_hand and not check_integrity(archive, kind.tgz_md5):
-        raise RuntimeError(
-            f"{archive} is truncated or damaged: its {archive.stat().st_size:,} bytes have not the md5 "
-            f"{kind.tgz_md5}. Put a whole copy in its place, or delete it to have it downloaded"
-        )
+        found = f"its {archive.stat().st_size:,} bytes have not the md5 {kind.tgz_md5}"
+        hint = "put a whole copy in its place, or delete it to have it downloaded"
+        raise RuntimeError(f"{archive} is truncated or damaged, {found}: {hint}")
     try:
         with _finished(root / kind.base_folder) as unfinished:
             if by_hand:
@@ -166,10 +165,8 @@ def _fetch(kind, root):
                 kind(unfinished, download=True)
     except (OSError, RuntimeError, HTTPException) as error:
         if by_hand:
-            raise RuntimeError(
-                f"{archive} could not be unpacked there ({error}): make room and allow writing, or move it "
-                "to another folder and name that by root= or GROWLAB_DATA"
-            ) from error
+            hint = "make room and allow writing, or move it to another folder and name that by root= or GROWLAB_DATA"
+            raise RuntimeError(f"{archive} could not be unpacked there ({error}): {hint}") from error
         raise ConnectionError(
             f"{kind.filename} could not be downloaded from {kind.url} into {root} ({error}). Nothing was left there. "
             f"Try again later; or put the file (md5 {kind.tgz_md5}) there by hand; or load pictures that you have with "
@@ -211,10 +208,8 @@ def _listing(path, split):
             listing[room.name] = sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in pictures)
     empty = [str(folder / name) for name, files in listing.items() if not files]
     if empty or not listing:
-        raise ValueError(
-            f"{', '.join(empty) or folder} has no pictures ({', '.join(SUFFIXES)}): "
-            f"put them into {folder}/CLASS/, and remove folders without any"
-        )
+        hint = f"put them into {folder}/CLASS/, and remove folders without any"
+        raise ValueError(f"{', '.join(empty) or folder} has no pictures ({', '.join(SUFFIXES)}): {hint}")
     return listing
 
 

@@ -57,11 +57,12 @@ def firefly(
     p = perturb(growable(model), tensors, fresh, step_size, random_stream(seed, "firefly"))
     enlarged, stream = enlarge(model, p), _endless(batches, steps + scoring)
     gradients = partial(_gradients, enlarged, tensors, p, step_size)
-    norms = {layer: where for layer, name, _, where in _statistics(enlarged, p) if fresh and name == "running_mean"}
+    means = [(layer, where) for layer, name, _, where in _statistics(enlarged, p) if fresh and name == "running_mean"]
     hooks = [
         layer.register_forward_pre_hook(partial(_measure, where=where))
-        for layer, where in norms.items() if isinstance(layer, BatchNorm)
-    ]  # fmt: skip
+        for layer, where in means
+        if isinstance(layer, BatchNorm)
+    ]
     for step in range(steps):
         size = step_size * (1 - step / steps)
         for (kind, edit), gradient in gradients(next(stream), 1.0).items():

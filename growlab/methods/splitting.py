@@ -22,11 +22,11 @@ from torch import Tensor, fx, nn
 from growlab.checks import number, one_of, whole
 from growlab.machine import like
 from growlab.methods.curvature import PATHS, gram, quadratic_form, smallest_eigenpairs
-from growlab.models import evaluating
 from growlab.plans import Candidate, GrowthPlan
 from growlab.seeds import random_stream
 from growlab.structure.graph import CONV, plain_name, trace
 from growlab.structure.units import growable
+from growlab.watching import evaluating
 
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 SMOOTH = frozenset("gelu mish sigmoid silu softplus tanh".split())

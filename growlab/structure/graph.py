@@ -35,10 +35,9 @@ def trace(model: nn.Module) -> fx.Graph:
         calls = traceback.extract_tb(error.__traceback__)
         own = [call for call in calls if not call.filename.startswith((TORCH, __file__))]
         where = f"{own[-1].filename}, line {own[-1].lineno}: {own[-1].line}" if own else "unknown line"
-        raise ValueError(
-            f"torch.fx cannot read {type(model).__name__} ({error}) at {where}. What the forward does must not depend "
-            "on values of tensors: move that part into a function under @torch.fx.wrap, or grow the submodule below it"
-        ) from error
+        what = "What the forward does must not depend on values of tensors"
+        hint = "move that part into a function under @torch.fx.wrap, or grow the submodule below it"
+        raise ValueError(f"torch.fx cannot read {type(model).__name__} ({error}) at {where}. {what}: {hint}") from error
 
 
 def layer_type(module: nn.Module) -> type:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from growlab.models import evaluating
 from growlab.structure.channels import Reader
 from growlab.structure.graph import trace
+from growlab.watching import evaluating
 
 
 class Edit(NamedTuple):

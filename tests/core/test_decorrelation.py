@@ -10,7 +10,8 @@ from oracles import twin_layer, unsettle
 from torch import nn
 
 import growlab as gl
-from growlab.decorrelation import check_options, evaluating
+from growlab.decorrelation import check_options
+from growlab.watching import evaluating
 from growlab.penalties import PENALTIES
 
 KINDS = list(PENALTIES)

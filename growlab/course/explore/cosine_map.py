@@ -8,16 +8,17 @@ from itertools import islice
 import numpy as np
 import torch
 
-from growlab.course.explore.shell import Explorer, choice, frame, given, legend, panels, slider
+from growlab.course.explore.shell import Explorer, choice, frame, given_or, legend, panels, slider
 from growlab.course.figures.style import BLACK, BLUE, RED
 from growlab.data.sources import load_data
 from growlab.decorrelation import MovingLayer, refresh_statistics
-from growlab.models import evaluating, vgg5
+from growlab.models import vgg5
 from growlab.penalties import CHANGES, change_and_gradient, penalty_and_gradient
 from growlab.plans import apply, propose
 from growlab.similarity import cosine_map, mean_cosine, null_bands, twin_angle
 from growlab.structure.units import units
 from growlab.training import train
+from growlab.watching import evaluating
 
 STEPS = 30  # the paper tried K = 1 … 30
 PENALTIES = {
@@ -28,11 +29,11 @@ PICTURES = 150  # to measure with, and as many to estimate the statistics of bat
 
 
 def k(model=None, plan=None, data=None, **start) -> Explorer:
-    """K steps, their dose, terms and penalty, seen in one layer; how alike its neurons are, and what becomes of the function.
+    """K steps, their dose, terms and penalty in one layer: how alike its neurons are, and what the network puts out.
 
-    For a ``model`` that has grown by ``plan`` and its ``data``; without them a small network is trained for some seconds.
+    For a ``model`` that has grown by ``plan``, and its ``data``; without them a small network is trained in seconds.
     """
-    model, plan, data = (model, plan, data) if given(model=model, plan=plan, data=data) else grown_by_copies()
+    model, plan, data = given_or(grown_by_copies, model=model, plan=plan, data=data)
     look = Look(model, plan, data)
     layers = {f"{number} ({unit.neurons})": unit.name for number, unit in enumerate(units(model), 1)}
     knobs = {
@@ -61,10 +62,7 @@ class Look:
     """The pure function behind ``k``, with what it measures on and what it has computed already."""
 
     def __init__(self, model, plan, data):
-        self.model, self.units, self.twins = copy.deepcopy(model).eval(), units(model), {}
-        for row in plan.table().itertuples():
-            if row.parent >= 0:
-                self.twins.setdefault(row.unit, []).append((row.parent, row.neuron))
+        self.model, self.units, self.twins = copy.deepcopy(model).eval(), units(model), plan.twins
         self.seen = next(iter(data.batches("val", PICTURES)))
         self.others = list(islice(data.batches("train", PICTURES // 2, seed=0), 2))
         self.path = lru_cache(32)(partial(path, self.model, self.twins))
@@ -78,26 +76,16 @@ class Look:
         pairs = self.twins.get(layer)
         angles = [math.degrees(angle(filters, pairs)) for filters in steps[layer]] if pairs else [math.nan] * len(mu)
         one, of_mean = null_bands(unit.neurons, unit.weight.shape[1])
-        numbers |= {
-            "mean_cosine": mu[k],
-            "null_z": mu[k] / of_mean,
-            "twin_angle": angles[k],
-            "mean_before": mu[0],
-            "angle_before": angles[0],
-        }
+        numbers |= {"mean_before": mu[0], "mean_cosine": mu[k], "null_z": mu[k] / of_mean}
+        numbers |= {"angle_before": angles[0], "twin_angle": angles[k]}
         figure = draw(cosine_map(steps[layer][0]), cosine_map(steps[layer][k]), mu, angles, k, one, of_mean)
         names = {value: name for name, value in PENALTIES.items()}
-        figure.alt = told(
-            numbers,
-            k,
-            dose,
-            f"“{names[penalty]}” (Eq. 3 × {similarity:g}, Eq. 4 × {change:g})",
-            list(steps).index(layer) + 1,
-        )
+        terms = f"“{names[penalty]}” (Eq. 3 × {similarity:g}, Eq. 4 × {change:g})"
+        figure.alt = told(numbers, k, dose, terms, list(steps).index(layer) + 1)
         return figure, numbers
 
     def consequences(self, filters):
-        """What becomes of the function: drift of the outputs, accuracy at the start, after the steps, with new statistics."""
+        """Drift of the outputs, and accuracy at the start, after the steps, and with new statistics of batch norm."""
         model = copy.deepcopy(self.model)
         with torch.no_grad():
             for unit in self.units:
@@ -107,9 +95,8 @@ class Look:
         refresh_statistics(model, self.others)
         drift = (after - self.start).square().mean() / self.start.var()
         stages = {"accuracy_before": self.start, "accuracy": after, "accuracy_refreshed": self.logits(model)}
-        return {"drift": drift.item()} | {
-            name: (logits.argmax(1) == self.seen[1]).float().mean().item() for name, logits in stages.items()
-        }
+        right = {name: logits.argmax(1) == self.seen[1] for name, logits in stages.items()}
+        return {"drift": drift.item()} | {name: hits.float().mean().item() for name, hits in right.items()}
 
     @torch.no_grad()
     def logits(self, model):
@@ -119,7 +106,7 @@ class Look:
 
 @torch.no_grad()
 def path(model, twins, penalty, dose, similarity, change):
-    """{unit: filters after 0 … 30 steps (31, n, D)}: those of ``decorrelate`` with movement = dose · K, for every K at once."""
+    """{unit: filters after 0 … 30 steps (31, n, D)}: those of ``decorrelate`` with movement = dose · K, for all K."""
     found = {}
     for unit in units(model):
         layer = MovingLayer.of(unit, twins.get(unit.name), penalty, 0)
@@ -139,19 +126,12 @@ def angle(filters, pairs):
 
 
 def draw(before, after, mu, angles, k, one, of_mean):
-    """The map; the cosines of all pairs, with ± one deviation by chance; the paths of their mean and of the twins' angle."""
+    """The map; the cosines of all pairs, ± one deviation by chance; the paths of their mean and of the twins' angle."""
     figure, (left, middle, path, twins) = panels((3, 3.6, 3.3, 3.3), (10.4, 2.9), left=0.035, gap=0.3)
     n, edges, steps = len(after), np.linspace(-1, 1, 41), range(len(mu))
     left.imshow(after.numpy(), cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest")
-    frame(
-        left,
-        f"cosines, K = {k}",
-        "neuron",
-        (-0.5, n - 0.5),
-        (n - 0.5, -0.5),
-        ticks := range(0, n, max(n // 3, 1)),
-        ticks,
-    )
+    ticks = range(0, n, max(n // 3, 1))
+    frame(left, f"cosines, K = {k}", "neuron", (-0.5, n - 0.5), (n - 0.5, -0.5), ticks, ticks)
     left.grid(False)
     pairs = np.triu_indices(n, 1)
     counts = [np.histogram(values[pairs].clip(-1, 1), edges)[0] for values in (before.numpy(), after.numpy())]
@@ -174,18 +154,15 @@ def draw(before, after, mu, angles, k, one, of_mean):
 
 def told(numbers, k, dose, terms, layer):
     """What the setting shows, in words."""
-    g = numbers
-    where = (
-        "within what chance gives" if abs(g["null_z"]) <= 2 else f"{abs(g['null_z']):.1f} deviations away from chance"
-    )
-    twins = (
-        "there are no twins in this layer"
-        if math.isnan(g["twin_angle"])
-        else (f"the twins are {g['twin_angle']:.0f}° apart, before {g['angle_before']:.0f}°")
-    )
+    g, far = numbers, abs(numbers["null_z"])
+    where = "within what chance gives" if far <= 2 else f"{far:.1f} deviations away from chance"
+    twins = f"the twins are {g['twin_angle']:.0f}° apart, before {g['angle_before']:.0f}°"
+    if math.isnan(g["twin_angle"]):
+        twins = "there are no twins in this layer"
     return (
-        f"Layer {layer} after K = {k} steps, each {dose:g} % as long as the weights, under {terms}. The mean cosine went "
-        f"from {g['mean_before']:+.3f} to {g['mean_cosine']:+.3f}, {where}; {twins}. The outputs drifted by {g['drift']:.0%} of their variance. Accuracy "
-        f"{g['accuracy_before']:.0%} before, {g['accuracy']:.0%} right after the steps, {g['accuracy_refreshed']:.0%} with new statistics "
-        "of batch norm. Grey: one deviation by chance."
+        f"Layer {layer} after K = {k} steps, each {dose:g} % as long as the weights, under {terms}. "
+        f"The mean cosine went from {g['mean_before']:+.3f} to {g['mean_cosine']:+.3f}, {where}; {twins}. "
+        f"The outputs drifted by {g['drift']:.0%} of their variance. Accuracy {g['accuracy_before']:.0%} before, "
+        f"{g['accuracy']:.0%} right after the steps, {g['accuracy_refreshed']:.0%} with new statistics of batch norm. "
+        "Grey: one deviation by chance."
     )
