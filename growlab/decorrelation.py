@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from inspect import signature
-from itertools import cycle, islice
+from itertools import islice
 
 import pandas as pd
 import torch
@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from growlab.checks import number, one_of, whole
+from growlab.data.batches import endless
 from growlab.machine import like
 from growlab.penalties import CHANGES, PENALTIES, change_and_gradient, penalty_and_gradient
 from growlab.plans import GrowthPlan
@@ -74,7 +75,7 @@ def decorrelate(
     task = _Task(model, layers, target) if batches is not None else None
     rows, losses, rate = [], [], 0.1 if lr is None else lr
     with torch.no_grad():
-        for step, batch in enumerate([None] * (k + 1) if task is None else _some(batches, k + 1)):
+        for step, batch in enumerate([None] * (k + 1) if task is None else islice(endless(batches), k + 1)):
             loss, slopes = task(batch, step < k) if task else (None, [0] * len(layers))
             losses += [loss] if task else []
             for layer, slope in zip(layers, slopes):
@@ -111,8 +112,11 @@ def refresh_statistics(model: nn.Module, batches: Iterable) -> None:
             for norm in norms:
                 norm.reset_running_stats()
                 norm.momentum, norm.training = None, True  # None: a plain average
-            for images, _ in _some(batches):
+            images = None
+            for images, _ in batches:
                 model(images)
+            if images is None:
+                raise ValueError("no batches: pass an iterable of at least one (pictures, labels)")
             if not all(buffer.isfinite().all() for buffer, _ in before):
                 raise FloatingPointError("statistics became NaN or infinite: look at the pictures and the weights")
         except BaseException:
@@ -245,16 +249,6 @@ def _placebo(filters, stream):
     direction = like(torch.randn(filters.shape, generator=stream, dtype=torch.float64), filters)
     direction = unit_rows(direction)[0] * (2 / len(filters))
     return lambda rows: ((direction * rows).sum(), direction)
-
-
-def _some(batches, count=None):
-    """The first ``count`` batches, from the start again if there are fewer; all of them once if not given."""
-    empty = True
-    for batch in batches if count is None else islice(cycle(batches), count):
-        empty = False
-        yield batch
-    if empty:
-        raise ValueError("batches are empty: pass an iterable of (pictures, labels)")
 
 
 def _check_finite(layers, losses, k, rate):

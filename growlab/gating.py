@@ -137,7 +137,7 @@ def _covariances(model, filters, batches) -> dict[str, Tensor]:
         for seen in inputs.values():
             seen.clear()
     if not used:
-        raise ValueError("batches are empty: pass an iterable of (pictures, labels)")
+        raise ValueError("no batches: pass an iterable of at least one (pictures, labels)")
     result = {}
     for name, parts in filters.items():
         result[name] = 0
@@ -150,8 +150,6 @@ def _covariances(model, filters, batches) -> dict[str, Tensor]:
 
 
 def _outputs(layer, rows, axis, x):
-    tensors = {"weight": rows}
-    if layer.bias is not None:
-        tensors["bias"] = layer.bias.new_zeros(rows.shape[axis])
+    tensors = {"weight": rows} | ({} if layer.bias is None else {"bias": layer.bias.new_zeros(rows.shape[axis])})
     outputs = torch.func.functional_call(layer, tensors, (x,))
     return in_double(outputs.movedim(-1 if isinstance(layer, nn.Linear) else 1, -1).flatten(0, -2))

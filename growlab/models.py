@@ -7,6 +7,7 @@ Nothing here knows that networks can grow. That is the point: growing needs no s
 import math
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 
 import torch
 from torch import nn
@@ -69,8 +70,7 @@ def _vgg(blocks, width, classes, channels):
     widths = iter(_widths(width, sum(blocks)))
     layers, inputs = [], channels
     for convolutions in blocks:
-        for _ in range(convolutions):
-            outputs = next(widths)
+        for outputs in islice(widths, convolutions):
             layers += _conv(inputs, outputs, 3)
             inputs = outputs
         layers.append(nn.MaxPool2d(2))

@@ -61,7 +61,10 @@ def widen(model: nn.Module, new: dict[Unit, Sequence], optimizer: torch.optim.Op
     """
     tensors, edits = named_tensors(model), edits_by_tensor(new)
     births = {unit: births_of(unit, candidates, tensors) for unit, candidates in new.items()}
-    _check_optimizer(optimizer, [tensors[name] for name in edits])
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer else ()
+    if optimizer and not any(id(tensors[name]) in held for name in edits):
+        hint = "make it from this model's parameters, before growing"
+        raise ValueError(f"the optimizer holds none of the parameters that grow, it was made for another model: {hint}")
     widened = {name: grown(tensors[name], todo, births) for name, todo in edits.items()}
     states = [
         (tensors[name], key, _grown_state(key, value, tensors[name], todo, births))
@@ -172,13 +175,6 @@ def _restore_format(new, old):
     if old.dim() == 4 and old.is_contiguous(memory_format=torch.channels_last):
         return new.contiguous(memory_format=torch.channels_last)
     return new.contiguous()
-
-
-def _check_optimizer(optimizer, tensors):
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer else ()
-    if optimizer and not any(id(tensor) in held for tensor in tensors):
-        hint = "make it from this model's parameters, before growing"
-        raise ValueError(f"the optimizer holds none of the parameters that grow, it was made for another model: {hint}")
 
 
 def _update_sizes(module):

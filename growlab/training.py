@@ -225,7 +225,5 @@ def _resume(path, model, optimizer, settings):
 
 
 def _described(growth):
-    if growth is None:
-        return None
-    method = growth.method if isinstance(growth.method, str) else growth.method.__qualname__
-    return {**asdict(growth), "method": method, "at": list(growth.at)}
+    method = growth and getattr(growth.method, "__qualname__", growth.method)  # a function of your own, or a name
+    return growth and {**asdict(growth), "method": method, "at": list(growth.at)}

@@ -22,7 +22,7 @@ from growlab.course.chapters import CHAPTERS
 ROOT = Path(gl.__file__).parent
 # A line is a floor, lowest first; modules of one floor may import each other. A room stands for what is in it.
 FLOORS = """
-checks seeds files
+checks seeds files machine watching
 data.batches data.critters
 data.sources
 data
@@ -61,9 +61,8 @@ doctor __init__
 __main__
 """
 FLOW = """
-checks seeds files data models structure surgery costs gating plans methods similarity penalties decorrelation records
-growth training
-"""
+data models structure surgery costs gating plans methods similarity penalties decorrelation growth training
+"""  # from pictures to a trained network; the ground floor and the records are beside it
 CONTENTS = " ".join(chapter.subject for chapter in CHAPTERS)  # the exercises: their length is the course's
 FILE, FUNCTION, FLOW_CODE, PACKAGE = 300, 60, 2300, 11_000  # lines at most
 

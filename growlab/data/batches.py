@@ -119,6 +119,16 @@ class Batches:
             yield split.normalise(images), split.labels[rows]
 
 
+def endless(batches):
+    """Batches, again from the start when they end; nothing is kept, as an epoch of pictures may be large."""
+    while True:
+        batch = None
+        for batch in batches:
+            yield batch
+        if batch is None:  # an empty list, or a generator that has run out
+            raise ValueError("no batches left: pass data.batches(…) or a list of at least one (images, labels)")
+
+
 def crop_and_flip(padded, rows, top, left, flip, shift):
     """Windows at (top, left) of the pictures ``rows`` of padded (N, H + 2 shift, W + 2 shift, C), mirrored where flip.
 

@@ -154,8 +154,8 @@ def _fetch(kind, root):
     by_hand = archive.exists()
     if by_hand and not check_integrity(archive, kind.tgz_md5):
         found = f"its {archive.stat().st_size:,} bytes have not the md5 {kind.tgz_md5}"
-        hint = "put a whole copy in its place, or delete it to have it downloaded"
-        raise RuntimeError(f"{archive} is truncated or damaged, {found}: {hint}")
+        hint = "Put a whole copy in its place, or delete it to have it downloaded"
+        raise RuntimeError(f"{archive} is truncated or damaged: {found}. {hint}")
     try:
         with _finished(root / kind.base_folder) as unfinished:
             if by_hand:

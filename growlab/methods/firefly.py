@@ -18,6 +18,7 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from growlab.checks import number, whole
+from growlab.data.batches import endless
 from growlab.plans import Candidate, GrowthPlan
 from growlab.seeds import random_stream
 from growlab.structure.graph import CONV, named_tensors
@@ -55,14 +56,10 @@ def firefly(
     _check(batches, fresh, steps, scoring, step_size, penalty, gate)
     tensors = {name: tensor.detach() for name, tensor in named_tensors(model).items()}
     p = perturb(growable(model), tensors, fresh, step_size, random_stream(seed, "firefly"))
-    enlarged, stream = enlarge(model, p), _endless(batches, steps + scoring)
+    enlarged, stream = enlarge(model, p), endless(batches)
     gradients = partial(_gradients, enlarged, tensors, p, step_size)
-    means = [(layer, where) for layer, name, _, where in _statistics(enlarged, p) if fresh and name == "running_mean"]
-    hooks = [
-        layer.register_forward_pre_hook(partial(_measure, where=where))
-        for layer, where in means
-        if isinstance(layer, BatchNorm)
-    ]
+    norms = [(layer, where) for layer, name, _, where in _statistics(enlarged, p) if name == "running_mean"]
+    hooks = [n.register_forward_pre_hook(partial(_measure, where=w)) for n, w in norms if isinstance(n, BatchNorm)]
     for step in range(steps):
         size = step_size * (1 - step / steps)
         for (kind, edit), gradient in gradients(next(stream), 1.0).items():
@@ -200,19 +197,6 @@ def gated_weights(tensors: dict[str, Tensor], p: Perturbations, y: float) -> dic
     return {name: grown(tensors[name], todo, births) for name, todo in p.by_tensor.items() if tensors[name].dim() > 1}
 
 
-def _endless(batches, needed):
-    """Batches, again from the start when they end; nothing is kept, as an epoch of pictures may be large."""
-    while True:
-        batch = None
-        for batch in batches:
-            yield batch
-        if batch is None:
-            hint = "pass data.batches(…) or a list of at least one (images, labels)"
-            raise ValueError(
-                f"no batches left: firefly reads {needed}, again from the start if there are fewer; {hint}"
-            )
-
-
 def _zeros(tensor, edit, neurons):
     """Like the tensor, but with so many neurons along the edit's axis."""
     return tensor.new_zeros(
@@ -240,10 +224,10 @@ def _scale(kind, tensor):
 
 # Batch norm of fresh neurons
 def _statistics(enlarged, p):
-    """Every running statistic: (layer, name, edit, where its fresh neurons are in the enlarged network)."""
+    """Running statistics of fresh neurons: (layer, name, edit, where they are in the enlarged network)."""
     for tensor, todo in p.by_tensor.items():
         layer, _, name = tensor.rpartition(".")
-        for edit, unit in todo if name in ("running_mean", "running_var") else ():
+        for edit, unit in todo if p.fresh and name in ("running_mean", "running_var") else ():
             before = sum((other.neurons + p.fresh) * e.repeat for e, other in todo if e.offset < edit.offset)
             start = edit.offset + before + 2 * unit.neurons * edit.repeat
             yield enlarged.get_submodule(layer), name, edit, slice(start, start + p.fresh * edit.repeat)

@@ -7,6 +7,7 @@ reason. ``units`` makes units of what is found here (flow: model, **units**, pro
 from collections import Counter
 from typing import NamedTuple
 
+import torch
 from torch import fx, nn
 
 from growlab.structure.graph import CONV_TRANSPOSE, PER_CHANNEL, layer_type, named_tensors, plain_name
@@ -192,10 +193,8 @@ class Reader:
                 return x
             if name == "flatten":
                 return self.flatten(node, x, _argument(node, 1, "start_dim", 0), _argument(node, 2, "end_dim", -1))
-            if name == "mean":
-                return self.mean(node, x, _argument(node, 1, "dim", None), _argument(node, 2, "keepdim", False))
-            if name in ("permute", "transpose") and x.rank is not None:
-                return self.permute(x, name, node.args[1:] or tuple(node.kwargs.values()))
+            if name in ("mean", "permute", "transpose") and x.rank is not None:
+                return self.moved(node, x, name)
         if name in ("view", "reshape") and isinstance(x, _Map):
             sizes = node.args[1:] if len(node.args) > 2 else node.args[1]
             if isinstance(sizes, tuple | list) and len(sizes) == 2 and sizes[1] == -1:
@@ -231,21 +230,13 @@ class Reader:
             return x._replace(rank=x.rank - (end % x.rank - start % x.rank))
         return self.freeze(node, f"{node.name} flattens it together with other axes")
 
-    def mean(self, node, x, axes, keep):
-        if x.rank is not None and axes is not None:
-            gone = sorted({a % x.rank for a in ([axes] if isinstance(axes, int) else axes)})
-            if x.axis not in gone:
-                return x if keep else x._replace(axis=x.axis - sum(a < x.axis for a in gone), rank=x.rank - len(gone))
+    def moved(self, node, x, name):
+        """Where the axis of the channels goes: tried on a tensor without data whose sizes tell its axes apart."""
+        probe = torch.empty([axis + 2 for axis in range(x.rank)], device="meta")
+        shape = [*getattr(probe, name)(*node.args[1:], **node.kwargs).shape]
+        if x.axis + 2 in shape:
+            return x._replace(axis=shape.index(x.axis + 2), rank=len(shape))
         return self.freeze(node, f"{node.name} averages over the channels")
-
-    def permute(self, x, name, arguments):
-        order = list(range(x.rank))
-        if name == "transpose":
-            a, b = arguments
-            order[a], order[b] = order[b], order[a]
-        else:
-            order = [a % x.rank for a in (arguments[0] if isinstance(arguments[0], tuple | list) else arguments)]
-        return x._replace(axis=order.index(x.axis))
 
     # Bookkeeping
 

@@ -97,9 +97,8 @@ def units_with(model: nn.Module, widths: dict[str, int]) -> dict[str, Unit]:
 
 def growable(model: nn.Module, coupled: bool = False) -> list[Unit]:
     """The units of a model for a proposal; an error with the reasons if there are none."""
-    found = units(model, coupled, explain=True)
-    usable = [unit for unit in found if not unit.frozen and (coupled or len(unit.layers) == 1)]
-    if not usable:
+    if not (usable := units(model, coupled)):
+        found = units(model, coupled, explain=True)
         reasons = "; ".join(f"{unit.name}: {unit.frozen or 'several producers (coupled=True)'}" for unit in found)
         raise ValueError(
             f"nothing can grow in this {type(model).__name__}: {reasons or 'it has no layers with channels'}"

@@ -330,7 +330,7 @@ def test_evaluating_restores_every_module_after_an_error(model):
     (2, {"refresh": True}, "need batches="), (2, {"target": "logits", "batches": []}, "target must be one of .*, got 'logits'"),
     (2, {"twins": {"nope": [(0, 1)]}}, "unit in twins must be one of .*, got 'nope'"),
     (2, {"twins": {"4": [(0, 7)]}}, "twins name neuron 7 of 4, which has 7: apply the plan first"),
-    (2, {"batches": []}, "batches are empty"), (2, {"batches": iter([])}, "batches are empty"),
+    (2, {"batches": []}, "no batches left"), (2, {"batches": iter([])}, "no batches left"),
 ])  # fmt: skip
 def test_options_out_of_range_are_named_and_nothing_happens(model, k, options, message):
     before = state(model)
@@ -378,7 +378,7 @@ def test_losses_and_weights_that_become_nan_are_an_error_and_nothing_happens(mod
 
 def test_empty_batches_and_models_without_units_are_named(model):
     before = state(model)
-    with pytest.raises(ValueError, match="batches are empty"):
+    with pytest.raises(ValueError, match="no batches: pass an iterable of at least one"):
         gl.refresh_statistics(model, [])
     assert same(model, before)
     with pytest.raises(ValueError, match="nothing can grow"):

@@ -189,7 +189,7 @@ def test_the_model_stays_as_it_is(model):
     ({"max_cosine": 1.5}, r"max_cosine must be in \[0, 1\], got 1.5"), ({"max_cosine": -0.1}, "got -0.1"),
     ({"max_cosine": float("nan")}, "got nan"), ({"max_cosine": "0.9"}, "got '0.9'"),
     ({"on": "outputs"}, "on must be one of weights, activations, both.*, got 'outputs'"), ({"soft": 0.3}, "soft must be"),
-    ({"on": "activations"}, "pass batches="), ({"on": "both", "batches": []}, "batches are empty"),
+    ({"on": "activations"}, "pass batches="), ({"on": "both", "batches": []}, "no batches: pass an iterable of at least one"),
 ])  # fmt: skip
 def test_wrong_input_is_named(model, options, message):
     with pytest.raises(ValueError, match=message):
