@@ -1,10 +1,11 @@
 """Claims on the folder of a run: one holder at a time, and none that is dead."""
 
+import json
 import os
 import threading
-import time
 
-from lab_runs import TINY, execute, interrupted
+from lab_runs import LONG_BEAT, TINY, execute, interrupted
+from waiting import until
 
 from growlab import training
 from growlab.lab import execute as execution
@@ -16,7 +17,7 @@ def test_a_claim_is_exclusive(tmp_path):
     got, threads = [], []
 
     def claim():
-        with claims.claimed(tmp_path, "me", 10) as each_epoch:
+        with claims.claimed(tmp_path, "me", LONG_BEAT) as each_epoch:
             got.append(each_epoch is not None)
             barrier.wait()
 
@@ -27,19 +28,32 @@ def test_a_claim_is_exclusive(tmp_path):
     assert sum(got) == 1
 
 
-def test_a_claim_is_void_after_six_missed_beats_and_held_while_its_heart_beats(tmp_path):
-    with claims.claimed(tmp_path, "me", 0.05) as each_epoch:
-        assert each_epoch
-        time.sleep(0.6)  # twelve beats
-        assert claims.held(tmp_path)
-        with claims.claimed(tmp_path, "you", 0.05) as other:
+def grow_old(claim, beats, beat):
+    """A claim as it looks when no beat has come for so long."""
+    before = claim.stat().st_mtime - beats * beat
+    os.utime(claim, (before, before))
+
+
+def test_a_claim_is_held_until_it_has_missed_six_beats(tmp_path):
+    with claims.claimed(tmp_path, "me", LONG_BEAT) as each_epoch:
+        assert each_epoch and claims.held(tmp_path)
+        with claims.claimed(tmp_path, "you", LONG_BEAT) as other:
             assert other is None
+        grow_old(claims.last_claim(tmp_path), 5, LONG_BEAT)
+        assert claims.held(tmp_path)
+        grow_old(claims.last_claim(tmp_path), 1, LONG_BEAT)
+        assert not claims.held(tmp_path)
+        with claims.claimed(tmp_path, "you", LONG_BEAT) as other:
+            assert other and claims.held(tmp_path)
     assert not claims.held(tmp_path)  # given back
-    claim = claims._next(tmp_path)
-    claim.write_text('{"owner": "dead", "beat": 0.1}')
-    assert claims.held(tmp_path)
-    os.utime(claim, (time.time() - 1, time.time() - 1))
-    assert not claims.held(tmp_path)
+
+
+def test_the_heart_touches_the_claim_again_and_again(tmp_path):
+    with claims.claimed(tmp_path, "me", 0.01):
+        claim = claims.last_claim(tmp_path)
+        for _ in range(3):
+            os.utime(claim, (0, 0))
+            until(lambda: claim.stat().st_mtime > 0)
 
 
 def test_whoever_has_lost_a_claim_stops_and_writes_nothing_more(tmp_path, monkeypatch):
@@ -55,17 +69,25 @@ def test_whoever_has_lost_a_claim_stops_and_writes_nothing_more(tmp_path, monkey
     place.mkdir()
     with monkeypatch.context() as patch:
         patch.setattr(training, "_train_epoch", taken_over)
-        assert execution._work(TINY, place, "digits", str(tmp_path), "cpu", "me", 10, 0) == "held"
+        assert execution._work(TINY, place, "digits", str(tmp_path), "cpu", "me", LONG_BEAT, 0) == "held"
     assert state(place) == "open" and not (place / "error.json").exists()
     assert len(training.read_checkpoint(place / "checkpoint.pt")["history"]["epochs"]) == 1
 
 
-def test_the_run_of_a_dead_executor_is_taken_over_once_its_claim_is_void(tmp_path, monkeypatch):
+def test_the_run_of_a_dead_executor_is_taken_over_once_its_claim_is_void_and_not_before(tmp_path, monkeypatch):
     interrupted(tmp_path, monkeypatch)
-    place = tmp_path / TINY.name
+    place, events = tmp_path / TINY.name, []
     claim = claims._next(place)
-    claim.write_text('{"owner": "killed without a word", "beat": 0.2, "epoch": 2}')
-    started = time.monotonic()
+    claim.write_text(json.dumps({"owner": "killed without a word", "beat": LONG_BEAT, "epoch": 2}))
+
+    def wait(_):
+        events.append("waits")
+        if len(events) == 3:
+            grow_old(claim, claims.BEATS, LONG_BEAT)
+
+    train = execution.train_run
+    monkeypatch.setattr(execution, "sleep", wait)
+    monkeypatch.setattr(execution, "train_run", lambda *given, **how: events.append("trains") or train(*given, **how))
     assert execute([TINY], tmp_path)["state"].tolist() == ["finished"]
-    assert time.monotonic() - started > 1  # six beats
+    assert events == ["waits", "waits", "waits", "trains"]
     assert not list(place.glob("claim*"))

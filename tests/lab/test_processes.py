@@ -1,66 +1,26 @@
-"""Processes that train are killed and stopped, and nothing is lost or done twice."""
+"""Processes that train are killed and stopped, and nothing is lost or done twice.
+
+They stand still where a test needs them to (``stand_still``), so the order of events does not depend on speed.
+"""
 
 import os
 import signal
 import subprocess
 import sys
 import threading
-import time
 from dataclasses import replace
-from inspect import getsource
 from pathlib import Path
 
 import pytest
-from lab_runs import TINY, Here, execute, record
+from lab_runs import LONG_BEAT, TINY, execute, record
+from waiting import PATIENCE, until
 
 from growlab.lab import execute as execution
 from growlab.lab import folder as claims
 from growlab.lab.folder import state
 
-SECOND = """
-import os, sys, time
-from concurrent.futures import Executor, Future
-from dataclasses import replace
-import growlab as gl
-from growlab.lab import execute as execution
-tiny = gl.Run.from_json({run!r})
-{here}
-{note}
-note_who_trains(os.getpid())
-print("ready", flush=True)
-sys.stdin.readline()
-gl.execute([replace(tiny, seed=seed) for seed in reversed(range(6))], {folder!r}, Here(), progress=False)
-"""
-
-
-def note_who_trains(who, patch=setattr):
-    real = execution._train
-
-    def train(run, place, *rest):
-        (place / f"trained-by-{who}").touch()
-        time.sleep(0.2)
-        return real(run, place, *rest)
-
-    patch(execution, "_train", train)
-
-
-def test_two_executors_on_one_folder_never_do_a_run_twice(tmp_path, monkeypatch):
-    parts = {"here": getsource(Here), "note": getsource(note_who_trains)}
-    script = SECOND.format(run=TINY.to_json(), folder=str(tmp_path), **parts)
-    second = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    note_who_trains("me", monkeypatch.setattr)
-    runs = [replace(TINY, seed=seed) for seed in range(6)]
-    execute([replace(TINY, seed=99)], tmp_path / "warm up")
-    assert second.stdout.readline() == "ready\n"
-    second.stdin.write("go\n")
-    second.stdin.flush()
-    table = execute(runs, tmp_path, beat=10)
-    assert second.wait(60) == 0 and set(table["state"]) == {"finished"}
-    trained = [[path.name for path in (tmp_path / run.name).glob("trained-by-*")] for run in runs]
-    assert all(len(names) == 1 for names in trained) and len({name for names in trained for name in names}) == 2
-
-
 LONG = replace(TINY, limit=1000, epochs=20, at=(1, 2, 12), batch_size=8)
+in_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
 
 
 @pytest.fixture(scope="module")
@@ -71,79 +31,131 @@ def whole(tmp_path_factory):
     return record(folder, LONG)
 
 
+def stand_still(gates):
+    """Every run of this process stands still after so many epochs until there is a file: {epochs: file}."""
+    train = execution.train_run
+
+    def train_run(run, data, *, each_epoch, **how):
+        def tell_and_wait(history):
+            each_epoch(history)
+            if gate := gates.get(len(history.epochs)):
+                until(Path(gate).exists)
+
+        return train(run, data, each_epoch=tell_and_wait, **how)
+
+    execution.train_run = train_run
+
+
+def meet(who, patch=setattr):
+    """Note who trains a run, in its folder, and wait until somebody else trains one as well."""
+    train = execution.train_run
+
+    def train_run(run, data, *, folder, **how):
+        mine = folder / f"trained-by-{who}"
+        mine.touch()
+        until(lambda: {path.name for path in folder.parent.glob("*/trained-by-*")} - {mine.name})
+        return train(run, data, folder=folder, **how)
+
+    patch(execution, "train_run", train_run)
+
+
+def script(text, folder):
+    """A file with a program that finds these tests."""
+    path = folder / "script.py"
+    path.write_text(f"import sys\nsys.path[:0] = {sys.path!r}\nfrom test_processes import *\n{text}")
+    return path
+
+
+def test_two_executors_on_one_folder_never_do_a_run_twice(tmp_path, monkeypatch):
+    runs = [replace(TINY, seed=seed) for seed in range(6)]
+    text = f"meet('you')\nexecute([replace(TINY, seed=seed) for seed in reversed(range(6))], {str(tmp_path)!r})"
+    second = subprocess.Popen([sys.executable, script(text, tmp_path)])
+    meet("me", monkeypatch.setattr)
+    table = execute(runs, tmp_path)
+    assert second.wait(PATIENCE) == 0 and set(table["state"]) == {"finished"}
+    trained = [[path.name for path in (tmp_path / run.name).glob("trained-by-*")] for run in runs]
+    assert all(len(names) == 1 for names in trained) and len({name for names in trained for name in names}) == 2
+
+
+def holder(place, epoch, but=None):
+    """The process that stands still after so many epochs of a run, once there is one other than ``but``."""
+    note = lambda: claims.noted(claims.last_claim(place))
+    until(lambda: note().get("epoch") == epoch and note().get("pid", but) != but, lambda: f"the claim says {note()}")
+    return note()["pid"]
+
+
+def gone(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
+def kill(pid):
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: gone(pid))
+
+
 PROCESSES = """
-import growlab as gl
+stand_still({gates})  # in the processes of the pool too, which import this file
 if __name__ == "__main__":
-    gl.execute([gl.Run.from_json({run!r})], {folder!r}, jobs=1, beat=0.2)
+    execution.execute([LONG], {folder!r}, jobs=1, beat={beat})
 """
 
 
-def note_of(place, least=0, but=None, seconds=120):
-    """What the claim of a run says once it is so many epochs on, in another process than ``but``."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        note = claims.noted(claims.last_claim(place))
-        if note.get("epoch", 0) >= least and note.get("pid", but) != but:
-            return note
-        time.sleep(0.05)
-    pytest.fail(f"no claim like that: {note}")
-
-
-def gone(pid, seconds=20):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            if Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z":
-                return True
-            time.sleep(0.05)
-        except FileNotFoundError:
-            return True
-    return False
-
-
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@in_proc
 def test_processes_may_be_killed_and_stopped_and_nothing_is_lost(whole, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(PROCESSES.format(run=LONG.to_json(), folder=str(tmp_path / "runs")))
-    caller = subprocess.Popen([sys.executable, script], stderr=subprocess.PIPE, text=True, start_new_session=True)
+    first, second = tmp_path / "first is dead", tmp_path / "second is dead"
+    gates, folder = {3: str(first), 5: str(second)}, str(tmp_path / "runs")
+    text = PROCESSES.format(gates=gates, folder=folder, beat=LONG_BEAT)
+    command = [sys.executable, script(text, tmp_path)]
+    caller = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     place = tmp_path / "runs" / LONG.name
-    first = note_of(place, least=3)["pid"]
-    os.kill(first, signal.SIGKILL)
-    note = note_of(place, least=5, but=first)  # another process has gone on
+    killed = holder(place, 3)
+    kill(killed)
+    first.touch()
+    stopped = holder(place, 5, but=killed)  # another process has gone on
     os.killpg(caller.pid, signal.SIGINT)  # Ctrl-C in a terminal
-    _, said = caller.communicate(timeout=60)
+    _, said = caller.communicate(timeout=PATIENCE)
     assert "KeyboardInterrupt" in said
-    assert gone(note["pid"]) and state(place) == "open" and not claims.held(place)
+    until(lambda: gone(stopped))
+    assert state(place) == "open" and not claims.held(place)
     table = execute([LONG], tmp_path / "runs")
     assert table["state"].tolist() == ["finished"] and record(tmp_path / "runs", LONG) == whole
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+@in_proc
 def test_a_process_of_the_pool_ends_with_its_lifeline():
     pools = []
     pid = execution._process(pools).submit(os.getpid).result()
-    assert not gone(pid, seconds=0.1)
+    assert not gone(pid)
     pools[0].lifeline.close()
-    assert gone(pid)
+    until(lambda: gone(pid))
     pools[0].shutdown()
 
 
+@in_proc
 def test_dask_goes_on_when_a_worker_is_killed_in_mid_run(whole, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    runs = [LONG, replace(TINY, seed=1), replace(TINY, seed=2)]
+    distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
+    waits = dict.fromkeys(("connect", "tcp"), f"{PATIENCE} s")
+    runs, gate, place = [LONG, replace(TINY, seed=1), replace(TINY, seed=2)], tmp_path / "dead", tmp_path / "runs"
+
+    def kill_one():
+        kill(holder(place / LONG.name, 3))
+        os.utime(claims.last_claim(place / LONG.name), (0, 0))  # six beats later
+        gate.touch()
+
     with (
+        dask.config.set({"distributed.comm.timeouts": waits, "distributed.scheduler.worker-ttl": None}),
         distributed.LocalCluster(
             n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
         ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
-
-        def kill():
-            os.kill(note_of(tmp_path / "runs" / LONG.name, least=3)["pid"], signal.SIGKILL)
-
-        killer = threading.Thread(target=kill)
+        distributed.Client(cluster, timeout=PATIENCE) as client,
+    ):  # fmt: skip
+        client.run(stand_still, {3: str(gate)})
+        killer = threading.Thread(target=kill_one, daemon=True)
         killer.start()
-        table = execute(runs, tmp_path / "runs", client.get_executor())
+        table = execute(runs, place, client.get_executor())
         killer.join()
     assert set(table["state"]) == {"finished"}
-    assert record(tmp_path / "runs", LONG) == whole
+    assert record(place, LONG) == whole
