@@ -1,8 +1,8 @@
-"""What a reader or a lecturer plays with: ``gl.explore.k()`` and the others, one file for each chapter, as in ``exercises``.
+"""What a reader or a lecturer plays with, ``gl.explore.k()`` and the others: one file for each chapter.
 
-An explorer is a pure function, ``settings -> (figure, numbers)``, with a few knobs in front of it (shell.py). What a setting
-shows is said in words by ``figure.alt``: above the picture in a widget, below it on a page without a kernel. A knob has
-few values, so tests try them all, and shows its unit.
+An explorer is a pure function, ``settings -> (figure, numbers)``, with a few knobs in front of it (shell.py). What a
+setting shows is said in words by ``figure.alt``: above the picture in a widget, below it on a page without a kernel. A
+knob has few values, so tests try them all, and shows its unit.
 """
 
 from growlab.course.explore.cosine_map import k

@@ -49,7 +49,7 @@ def k(model=None, plan=None, data=None, **start) -> Explorer:
 
 @lru_cache(1)
 def grown_by_copies():
-    """A small network on critters, trained, then grown by half by copies that are moved a little: (model, plan, data)."""
+    """A small network that has learned critters, then grown by half by copies moved a little: (model, plan, data)."""
     data = load_data("critters", n=1500, reliability=1.0)
     with torch.random.fork_rng():
         torch.manual_seed(0)

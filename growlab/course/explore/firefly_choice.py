@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from growlab.course.explore.shell import Explorer, frame, given, legend, panels, slider
+from growlab.course.explore.shell import Explorer, frame, given_or, legend, panels, slider
 from growlab.course.figures.style import BLACK, BLUE, RED
 from growlab.data.sources import load_data
 from growlab.methods.firefly import firefly as propose_firefly
@@ -19,11 +19,11 @@ STEPS = 6  # of the directions: few, so that a move is quick
 
 
 def firefly(model=None, batch=None, **start) -> Explorer:
-    """Fresh candidates, step size, gate and budget: splits or fresh neurons, in which layer, and predicted against real gain.
+    """Fresh candidates, step size, gate and budget: splits or fresh neurons, in which layer, predicted and real gain.
 
     For a ``model`` and a batch of (pictures, labels); without them a small one learns the digits in a second.
     """
-    look = Look(*((model, batch) if given(model=model, batch=batch) else half_trained()))
+    look = Look(*given_or(half_trained, model=model, batch=batch))
     knobs = {
         "fresh": slider("fresh per layer", (0, 2, 4, 8, 16, 32), 8, at_once=False),
         "step_size": slider("first step, % of ‖W‖", (0.3, 1, 3, 10, 30, 100), 3, " %", at_once=False),
@@ -60,46 +60,27 @@ class Look:
         plan = self.proposal(fresh, step_size, gate)
         chosen = plan.within(rate=budget / 100)
         predicted, actual = preview(self.model, chosen, self.batch)
-        won = {
-            unit: [
-                sum(c.unit == unit and (c.kind == "fresh") == new for c in chosen.candidates) for new in (False, True)
-            ]
-            for unit in plan.widths
-        }
-        numbers = {
-            "neurons": chosen.neurons, "splits": sum(row[0] for row in won.values()), "fresh": sum(row[1] for row in won.values()),
-            "predicted": predicted, "actual": actual, "won": won,
-        }  # fmt: skip
+        won = {unit: [0, 0] for unit in plan.widths}  # splits, fresh ones
+        for candidate in chosen.candidates:
+            won[candidate.unit][candidate.kind == "fresh"] += 1
+        splits, new = map(sum, zip(*won.values()))
+        numbers = {"neurons": chosen.neurons, "splits": splits, "fresh": new}
+        numbers |= {"predicted": predicted, "actual": actual, "won": won}
         figure = draw(plan, chosen.neurons, won, predicted, actual)
-        figure.alt = told(
-            numbers, f"{fresh} fresh ones per layer, a first step of {step_size:g} %, scores read at y = {gate:g}"
-        )
+        offered = f"{fresh} fresh ones per layer, a first step of {step_size:g} %, scores read at y = {gate:g}"
+        figure.alt = told(numbers, offered)
         return figure, numbers
 
 
 def draw(plan, neurons, won, predicted, actual):
-    """Winners by layer and kind; the scores of all candidates, best first; the promised and the real change of the loss."""
+    """Winners by layer and kind; the scores of all candidates, best first; promised and real change of the loss."""
     figure, (left, middle, right) = panels((3, 4.2, 2.4), (10, 3.1), left=0.035)
     places = np.arange(1, len(won) + 1)
     for new, (name, color, hatch) in enumerate((("split", BLUE, ""), ("fresh", RED, "//"))):
-        left.bar(
-            places + (new - 0.5) * 0.4,
-            [row[new] for row in won.values()],
-            0.38,
-            color=color,
-            hatch=hatch,
-            edgecolor="white",
-            label=name,
-        )
-    top = max(4, *(count for row in won.values() for count in row))
-    frame(
-        left,
-        f"the {neurons} neurons that get in",
-        "hidden layer",
-        (0.4, len(won) + 0.6),
-        (0, 1.35 * top),
-        places.tolist(),
-    )
+        heights, look = [row[new] for row in won.values()], {"color": color, "hatch": hatch, "edgecolor": "white"}
+        left.bar(places + (new - 0.5) * 0.4, heights, 0.38, label=name, **look)
+    up = (0, 1.35 * max(4, *(count for row in won.values() for count in row)))
+    frame(left, f"the {neurons} neurons that get in", "hidden layer", (0.4, len(won) + 0.6), up, places.tolist())
     legend(left, loc="upper left", ncols=2)
     for kind, color, mark in (("split", BLUE, "o"), ("fresh", RED, "s")):
         some = [(i, 1000 * c.score) for i, c in enumerate(plan.candidates, 1) if c.kind == kind]
@@ -107,21 +88,15 @@ def draw(plan, neurons, won, predicted, actual):
     middle.axvspan(0.5, neurons + 0.5, color="#E5E5E5", zorder=0)
     scores = [1000 * c.score for c in plan.candidates]
     room = 0.1 * (max(scores) - min(*scores, 0)) + 1e-9
-    frame(
-        middle,
-        "scores, 1/1000 nat (grey: built)",
-        "candidate, best first",
-        (0, len(scores) + 1),
-        (min(*scores, 0) - room, max(scores) + room),
-    )
+    up = min(*scores, 0) - room, max(scores) + room
+    frame(middle, "scores, 1/1000 nat (grey: built)", "candidate, best first", (0, len(scores) + 1), up)
     legend(middle, loc="upper right")
     right.bar((1, 2), (predicted, actual), 0.6, color=(BLUE, RED), hatch=("", "//"), edgecolor="white")
     right.axhline(0, color=BLACK, lw=1)
     low, high = min(predicted, actual, 0), max(predicted, actual, 0)
     room = 0.15 * (high - low) + 1e-9
-    frame(
-        right, "change of the loss, nat", "", (0.4, 2.6), (low - room, high + room), (1, 2), names=("promised", "real")
-    )
+    up = low - room, high + room
+    frame(right, "change of the loss, nat", "", (0.4, 2.6), up, (1, 2), names=("promised", "real"))
     return figure
 
 
@@ -131,16 +106,17 @@ def told(n, offered):
         f"layer {i}: {splits} splits, {fresh} fresh" for i, (splits, fresh) in enumerate(n["won"].values(), 1)
     )
     if not n["neurons"]:
-        return f"A split of each neuron, {offered}: no neuron gets in, since the budget is less than one of them. Take a larger one."
+        return (
+            f"A split of each neuron, {offered}: no neuron gets in, since the budget is less than one of them. "
+            "Take a larger one."
+        )
     if n["predicted"] >= 0:
         kept = "no gain was promised"
+    elif n["actual"] > 0:
+        kept = "the promise turns into harm"
     else:
-        kept = (
-            f"{abs(n['actual'] / n['predicted']):.0%} of the promise is kept"
-            if n["actual"] <= 0
-            else "the promise turns into harm"
-        )
+        kept = f"{abs(n['actual'] / n['predicted']):.0%} of the promise is kept"
     return (
-        f"A split of each neuron, {offered}: {n['neurons']} neurons get in ({layers}). They promise to change the loss by {n['predicted']:+.3f} nat per picture, and really "
-        f"change it by {n['actual']:+.3f}: {kept}."
+        f"A split of each neuron, {offered}: {n['neurons']} neurons get in ({layers}). They promise to change the loss "
+        f"by {n['predicted']:+.3f} nat per picture, and really change it by {n['actual']:+.3f}: {kept}."
     )

@@ -19,7 +19,7 @@ METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigengradcam")
 
 
 def looks(models=None, data=None, **start) -> Explorer:
-    """A picture of the test set, the layer, the method and the network: heat, outlines of the masks, coverage in numbers.
+    """A picture of the test set, the layer, the method and the network: heat, outlines of masks, coverage in numbers.
 
     For {name: network} that know critters, and their ``data``; without them two small ones are trained in seconds.
     """

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from growlab.course.explore.shell import Explorer, choice, frame, given, legend, panels, slider
+from growlab.course.explore.shell import Explorer, choice, frame, given_or, legend, panels, slider
 from growlab.course.figures.style import BLACK, BLUE, GREEN, RED
 from growlab.data.sources import load_data
 from growlab.methods.splitting import KINKS, SMOOTH, splitting_matrices
@@ -22,11 +22,11 @@ STEPS, RATE = 30, 0.1  # of plain gradient descent after the split
 
 
 def split(model=None, batch=None, **start) -> Explorer:
-    """A neuron of the first hidden layer, how far its twins part, and which way: the loss, what the neuron says, the gap later.
+    """A neuron of the first hidden layer, how far its twins part, and which way: the loss, its outputs, the gap later.
 
     For an ``mlp`` with Tanh and a batch of (pictures, labels); without them one learns the digits in a second.
     """
-    look = Look(*((model, batch) if given(model=model, batch=batch) else trained()))
+    look = Look(*given_or(trained, model=model, batch=batch))
     knobs = {
         "neuron": slider("neuron", range(len(look.matrices)), look.curvatures.argmin().item()),
         "epsilon": slider("ε", (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5), 0.1),
@@ -54,7 +54,8 @@ def first_layer(model) -> int:
     other = [layer for layer in layers if not isinstance(layer, nn.Linear)]
     if len(linear) < 2 or any(map(parameter_count, other)):
         raise ValueError(
-            f"split is for an mlp with a hidden layer, linear layers with activations in an nn.Sequential, got {type(model).__name__}: see gl.mlp"
+            "split is for an mlp with a hidden layer, linear layers with activations in an nn.Sequential, "
+            f"got {type(model).__name__}: see gl.mlp"
         )
     if (after := type(layers[linear[0] + 1]).__name__.lower()) not in SMOOTH | KINKS.keys():
         raise ValueError(
@@ -88,22 +89,20 @@ class Look:
         gaps = self.train_on(neuron, epsilon * v)
         foretold = [2 * epsilon * (1 - RATE * curvature / 2) ** step for step in range(STEPS + 1)]
         numbers = {
-            "curvature": curvature, "loss_before": start, "predicted": epsilon**2 / 2 * curvature, "actual": now - start,
+            "curvature": curvature, "loss_before": start,
+            "predicted": epsilon**2 / 2 * curvature, "actual": now - start,
             "gap_before": gaps[0], "gap_after": gaps[-1], "gap_foretold": foretold[-1],
         }  # fmt: skip
-        figure = self.draw(
-            neuron, epsilon * v, sizes, actual, start + sizes**2 / 2 * curvature, epsilon, now, gaps, foretold
-        )
+        parabola = start + sizes**2 / 2 * curvature
+        figure = self.draw(neuron, epsilon * v, sizes, actual, parabola, epsilon, now, gaps, foretold)
         figure.alt = told(numbers, neuron, epsilon, direction)
         return figure, numbers
 
     def direction(self, neuron, kind):
         """(D,), of length one."""
         if kind == "random":
-            drawn = torch.randn(
-                self.inputs.shape[1], generator=random_stream(neuron, "explore"), dtype=self.inputs.dtype
-            )
-            return F.normalize(drawn, dim=0)
+            stream, dtype = random_stream(neuron, "explore"), self.inputs.dtype
+            return F.normalize(torch.randn(self.inputs.shape[1], generator=stream, dtype=dtype), dim=0)
         return self.vectors[neuron, :, 0 if kind == "best" else 1].to(self.inputs)
 
     def twins_say(self, neuron, delta):
@@ -121,14 +120,11 @@ class Look:
         """The gap between the twins over steps of gradient descent on the whole batch."""
         model = copy.deepcopy(self.model)
         edit = next(edit for edit in self.unit.edits if edit.tensor == f"{self.unit.name}.weight")
-        apply(
-            model,
-            GrowthPlan(
-                "explore",
-                {u.name: u.neurons for u in units(model)},
-                (Candidate(self.unit.name, neuron, values={edit: delta}),),
-            ),
+        widths, child = (
+            {u.name: u.neurons for u in units(model)},
+            Candidate(self.unit.name, neuron, values={edit: delta}),
         )
+        apply(model, GrowthPlan("explore", widths, (child,)))
         weight, gaps = model.get_submodule(self.unit.name).weight, []
         for step in range(STEPS + 1):
             gaps.append((weight[neuron] - weight[-1]).norm().item())
@@ -145,28 +141,15 @@ class Look:
         left.plot(sizes.numpy(), predicted.numpy(), color=RED, ls="--", lw=2, label="foretold")
         left.plot([-epsilon, epsilon], [now, now], "o", color=BLUE, ms=8)
         room = max(max(actual) - min(actual), 0.02 * actual[12])
-        frame(
-            left,
-            "loss after the split",
-            "ε along the direction",
-            (sizes[0].item(), sizes[-1].item()),
-            (min(actual) - 0.5 * room, max(actual) + 0.8 * room),
-        )
+        across, up = (sizes[0].item(), sizes[-1].item()), (min(actual) - 0.5 * room, max(actual) + 0.8 * room)
+        frame(left, "loss after the split", "ε along the direction", across, up)
         legend(left, loc="upper center", ncols=2)
-        z = self.z[:, neuron]
-        middle.plot(
-            z.numpy(), self.twins_say(neuron, delta).numpy(), ".", color=GREEN, ms=4, label="twins, a picture each"
-        )
+        z, said = self.z[:, neuron], self.twins_say(neuron, delta)
+        middle.plot(z.numpy(), said.numpy(), ".", color=GREEN, ms=4, label="twins, a picture each")
         line = torch.linspace(z.min(), z.max(), 50, dtype=z.dtype)
         middle.plot(line.numpy(), self.activation(line).numpy(), color=BLACK, lw=1.8, label="before")
-        frame(
-            middle,
-            f"what neuron {neuron} says",
-            "pre-activation z",
-            (z.min().item(), z.max().item()),
-            (-1.15, 1.75),
-            yticks=(-1, 0, 1),
-        )
+        across, ticks = (z.min().item(), z.max().item()), (-1, 0, 1)
+        frame(middle, f"what neuron {neuron} says", "pre-activation z", across, (-1.15, 1.75), yticks=ticks)
         legend(middle, loc="upper left")
         right.plot(gaps, color=BLUE, lw=2.2, label="trained on")
         right.plot(foretold, color=RED, ls="--", lw=2, label="foretold")
@@ -179,13 +162,12 @@ class Look:
 def told(n, neuron, epsilon, direction):
     """What the setting shows, in words."""
     change = n["actual"] / n["loss_before"]
-    kept = (
-        f"{n['actual'] / n['predicted']:.0%} of what the parabola foretells"
-        if n["predicted"] * n["actual"] > 0
-        else "the parabola foretells the opposite"
-    )
+    kept = "the parabola foretells the opposite"
+    if n["predicted"] * n["actual"] > 0:
+        kept = f"{n['actual'] / n['predicted']:.0%} of what the parabola foretells"
     return (
-        f"Neuron {neuron}, twins parted by ±{epsilon:g} along its {direction} direction (curvature {n['curvature']:+.3f}): the loss changes by "
-        f"{change:+.1%} ({kept}). In {STEPS} steps of training the gap goes from {n['gap_before']:.2f} to {n['gap_after']:.2f}; "
+        f"Neuron {neuron}, twins parted by ±{epsilon:g} along its {direction} direction "
+        f"(curvature {n['curvature']:+.3f}): the loss changes by {change:+.1%} ({kept}). In {STEPS} steps of training "
+        f"the gap goes from {n['gap_before']:.2f} to {n['gap_after']:.2f}; "
         f"the eigenvalue at the start foretells {n['gap_foretold']:.2f}."
     )

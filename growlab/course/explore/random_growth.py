@@ -1,4 +1,4 @@
-"""``rate``: how large a network becomes under a growth rate, and what that costs. Nothing is trained. Notebooks 02 and 03."""
+"""``rate``: how large a network becomes under a growth rate, and what that costs, untrained. Notebooks 02 and 03."""
 
 import json
 from collections import Counter
@@ -24,13 +24,15 @@ METHODS = {"random": "random", "splitting": "splitting", "firefly": "firefly", "
 BUDGETS = {"neurons": "neurons", "parameters": "parameters", "multiply-adds": "flops"}
 WHEN = {"all along": "whole run", "first 40 %": "early"}
 NAMES = {
-    "neurons": "neurons", "parameters": "parameters", "flops": "multiply-adds", "whole run": "all along", "early": "in the first 40 % of training",
-    "random": "at random", "splitting": "as splitting did", "firefly": "as Firefly did", "shares": "every layer its share",
+    "neurons": "neurons", "parameters": "parameters", "flops": "multiply-adds",
+    "whole run": "all along", "early": "in the first 40 % of training",
+    "random": "at random", "splitting": "as splitting did", "firefly": "as Firefly did",
+    "shares": "every layer its share",
 }  # fmt: skip
 
 
 def rate(**start) -> Explorer:
-    """How many neurons, when, where, counted in what: widths, parameters and multiply-adds over a run, and its whole cost."""
+    """How many neurons, when, where, counted in what: widths, parameters and multiply-adds over a run, and its cost."""
     knobs = {
         "rate": slider("growth rate", range(5, 105, 5), 35, " %"),
         "events": slider("growths", range(7), 4),
@@ -44,17 +46,14 @@ def rate(**start) -> Explorer:
 
 def show(rate, events, when, method, budget, network):
     """The pure function behind ``rate``."""
-    stages = simulate(
-        rate / 100, events, when, method, budget, network
-    )  # [(epoch of growth, widths, parameters, multiply-adds)]
-    epochs = EPOCHS[network]
+    stages, epochs = simulate(rate / 100, events, when, method, budget, network), EPOCHS[network]
     starts = [epoch for epoch, *_ in stages]
     lengths = np.diff([*starts, epochs])
     work = float(sum(length * stage[3] for length, stage in zip(lengths, stages)))
     numbers = {
-        "neurons": sum(stages[-1][1]), "parameters": stages[-1][2], "multiply_adds": stages[-1][3], "first": stages[0][2],
-        "cost_of_never": work / (epochs * stages[0][3]), "cost_of_large": work / (epochs * stages[-1][3]),
-        "widths": stages[-1][1],
+        "neurons": sum(stages[-1][1]), "parameters": stages[-1][2], "multiply_adds": stages[-1][3],
+        "first": stages[0][2], "cost_of_never": work / (epochs * stages[0][3]),
+        "cost_of_large": work / (epochs * stages[-1][3]), "widths": stages[-1][1],
     }  # fmt: skip
     figure = draw(stages, epochs, network)
     how = f"{NAMES[budget]}, {NAMES[when]}, {NAMES[method]}"
@@ -64,10 +63,11 @@ def show(rate, events, when, method, budget, network):
 
 @lru_cache(256)
 def simulate(rate, events, when, method, budget, network):
-    """Stages of a run between two growths: (after which epoch, widths, parameters, multiply-adds of a picture)."""
+    """Stages of a run between growths: (epoch of the growth before, widths, parameters, multiply-adds per picture)."""
     if network == "vgg16" and method in ("splitting", "firefly"):
         raise ValueError(
-            f"{method} chooses layers by what a trained network tells it, and that is recorded for vgg5 only: take network = vgg5"
+            f"{method} chooses layers by what a trained network tells it, and that is recorded for vgg5 only: "
+            "take network = vgg5"
         )
     epochs = EPOCHS[network]
     end = epochs if when == "whole run" else 0.4 * epochs
@@ -95,7 +95,7 @@ def first_plan(network):
 
 
 def sizes(plan):
-    return list(plan.widths.values()), plan._parameters(0), plan._flops(0)
+    return list(plan.widths.values()), plan.size("parameters"), plan.size("flops")
 
 
 def grown(layer, added):
@@ -106,13 +106,14 @@ def grown(layer, added):
 
 
 def offered(widths, method, event):
-    """Candidates, best first: a neuron each, drawn over the network; or as many of each layer as the record has of it."""
+    """Candidates of a neuron each: drawn over the network, or so many of each layer as the record has of it."""
     if method in ("splitting", "firefly"):
         shares = recorded_shares(method)[min(event, len(recorded_shares(method)) - 1)]
+        places = range(sum(widths.values()))
         return [
-            Candidate(unit, score=-(i + 0.5) / max(share, 1e-3))
+            Candidate(unit, score=-(place + 0.5) / max(share, 1e-3))
             for unit, share in zip(widths, shares)
-            for i in range(sum(widths.values()))
+            for place in places
         ]
     luck = torch.rand(sum(widths.values()), generator=random_stream(event, "explore")).tolist()
     owners = [unit for unit, width in widths.items() for _ in range(width)]
@@ -148,16 +149,11 @@ def draw(stages, epochs, network):
     low, high = parameters[0], parameters[-1]
     if network == "vgg16":
         low, high = min(low, PAPER[0]), max(high, PAPER[1])
-        path = [PAPER[0] * (PAPER[1] / PAPER[0]) ** (i / 4) for i in range(5)]
-        left.step(
-            [0, 50, 100, 150, 200, 250], [*path, path[-1]], where="post", color=RED, ls="--", lw=2, label="the paper"
-        )
+        path, at = [PAPER[0] * (PAPER[1] / PAPER[0]) ** (i / 4) for i in (0, 1, 2, 3, 4, 4)], range(0, 300, 50)
+        left.step(at, path, where="post", color=RED, ls="--", lw=2, label="the paper")
         legend(left, loc="upper left")
-    marks = [
-        mark
-        for mark in (300, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 1e9)
-        if low / 2 <= mark <= 4 * high
-    ]
+    marks = (300, 1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 3e7, 1e8, 1e9)
+    marks = [mark for mark in marks if low / 2 <= mark <= 4 * high]
     left.set_yscale("log")
     left.minorticks_off()
     frame(left, "parameters", "epoch", (0, epochs), (low / 1.5, high * 3), yticks=marks)
@@ -183,9 +179,11 @@ def told(numbers, how, events, network):
     times = "once" if events == 1 else f"{events} times" if events else "never"
     paper = ""
     if network == "vgg16":
-        paper = f" The paper went from 0.0288 to 0.325 million (dashed): this ends at {n['parameters'] / PAPER[1]:.2f} times that."
+        ratio = n["parameters"] / PAPER[1]
+        paper = f" The paper went from 0.0288 to 0.325 million (dashed): this ends at {ratio:.2f} times that."
     return (
-        f"Grown {times} by {how}: {n['neurons']:,} neurons, and from {n['first']:,} to {n['parameters']:,} parameters.{paper} Training costs "
-        f"{n['cost_of_never']:.1f} times as many multiply-adds as if it had never grown, and {n['cost_of_large']:.0%} of what the final "
-        f"size costs from the start. {n['multiply_adds'] / 1e6:,.1f} million for a picture in the end."
+        f"Grown {times} by {how}: {n['neurons']:,} neurons, and from {n['first']:,} to {n['parameters']:,} parameters."
+        f"{paper} Training costs {n['cost_of_never']:.1f} times as many multiply-adds as if it had never grown, and "
+        f"{n['cost_of_large']:.0%} of what the final size costs from the start. "
+        f"{n['multiply_adds'] / 1e6:,.1f} million for a picture in the end."
     )

@@ -29,9 +29,8 @@ class Explorer(VBox):
                 raise ValueError(f"{name} cannot start at {value!r}: choose from {', '.join(map(str, allowed))}")
             knobs[name].value = value
         self._start, self._shown, self._still = self.settings, None, False
-        self.reset = Button(
-            description="Reset", tooltip="all knobs as they were at the start", layout=Layout(margin="2px 2px 2px 14px")
-        )
+        tip, layout = "all knobs as they were at the start", Layout(margin="2px 2px 2px 14px")
+        self.reset = Button(description="Reset", tooltip=tip, layout=layout)
         self.reset.on_click(lambda _: self._reset())
         self.reset.add_class("growlab-reset")
         self.caption, self.picture = HTML(), Image(layout=Layout(max_width="100%", min_width="560px"))
@@ -70,9 +69,8 @@ class Explorer(VBox):
             self.say(f"This setting cannot be shown: {words}. The picture is that of the setting before.", "#C0392B")
 
     def say(self, words, colour="inherit"):
-        self.caption.value = (
-            f'<div role="status" aria-live="polite" style="line-height:1.4;color:{colour}">{html.escape(words)}</div>'
-        )
+        style = f"line-height:1.4;color:{colour}"
+        self.caption.value = f'<div role="status" aria-live="polite" style="{style}">{html.escape(words)}</div>'
 
     def _result(self):
         if isinstance(self._shown, Exception):
@@ -87,14 +85,19 @@ class Explorer(VBox):
         self.draw()
 
 
-def given(**what) -> bool:
-    """Whether the reader gave what an explorer works with; a ``ValueError`` if only a part of it."""
-    missing = [name for name, value in what.items() if value is None]
-    if missing and len(missing) < len(what):
+def given_or(example: Callable, **given) -> tuple:
+    """What the reader gave an explorer to work with, or if that is nothing, what ``example()`` returns.
+
+    Raises ``ValueError`` if only a part was given.
+    """
+    missing = [name for name, value in given.items() if value is None]
+    if len(missing) == len(given):
+        return example()
+    if missing:
         raise ValueError(
-            f"{' and '.join(missing)} missing: pass {', '.join(what)} together, or none of them for a small example"
+            f"{' and '.join(missing)} missing: pass {', '.join(given)} together, or none of them for a small example"
         )
-    return not missing
+    return tuple(given.values())
 
 
 def slider(label, values, start, unit="", at_once=True):
@@ -103,12 +106,10 @@ def slider(label, values, start, unit="", at_once=True):
 
 
 def choice(label, options: dict, start=None, at_once=True):
-    """A knob with names, {what is shown: value}. A slider as well: menus lose their arrow keys to the notebook in JupyterLab."""
+    """A knob with names, {what is shown: value}. A slider as well: in JupyterLab menus lose their arrow keys."""
     start = next(iter(options.values())) if start is None else start
-    return SelectionSlider(
-        options=list(options.items()), value=start, description=label, continuous_update=at_once, tooltip=f"{label}: arrow keys",
-        layout=Layout(width="370px", max_width="100%"),
-    )  # fmt: skip
+    look = {"description": label, "tooltip": f"{label}: arrow keys", "layout": Layout(width="370px", max_width="100%")}
+    return SelectionSlider(options=list(options.items()), value=start, continuous_update=at_once, **look)
 
 
 def png(figure) -> bytes:
@@ -130,17 +131,17 @@ def panels(widths, size, left=0.06, right=0.99, gap=0.24, bottom=0.18, top=0.9):
 
 
 def frame(axes, title, x, across, up, xticks=None, yticks=None, names=None):
-    """Title (of what is shown upwards, with its unit), label, limits, and two to four ticks, since each of them takes its time."""
-    axes.set_axisbelow(True), axes.grid(color="#DDDDDD", lw=0.8)
+    """Title (of what is shown upwards, with its unit), label, limits, and two to four ticks: each takes its time."""
+    axes.set_axisbelow(True)
+    axes.grid(color="#DDDDDD", lw=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_label_coords(0.5, -0.36 / (axes.get_position().height * axes.figure.get_figheight()))  # inches
     axes.set_title(title, fontsize=11, weight="bold", y=1.0)
     axes.set_xlabel(x, fontsize=11)
     for axis, (low, high), ticks in ((axes.xaxis, across, xticks), (axes.yaxis, up, yticks)):
         if ticks is None:
-            ticks = [
-                tick for tick in MaxNLocator(3, integer=high - low >= 4).tick_values(low, high) if low <= tick <= high
-            ]
+            found = MaxNLocator(3, integer=high - low >= 4).tick_values(low, high)
+            ticks = [tick for tick in found if low <= tick <= high]
         axis.set_ticks(ticks, names if axis is axes.xaxis else None)
     axes.set(xlim=across, ylim=up)
 
