@@ -99,7 +99,7 @@ class Batches:
     seed: object
 
     def __post_init__(self):
-        whole("batch size", self.size, 1, "128 is usual")
+        object.__setattr__(self, "size", whole("batch size", self.size, 1, "128 is usual"))
         flag("augment", self.augment, "True crops and flips")
         if self.augment and self.seed is None:
             raise ValueError("augment=True needs a seed, got None: pass seed=0, and another one for each epoch")
