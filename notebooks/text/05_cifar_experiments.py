@@ -37,6 +37,8 @@ from scipy import stats
 
 import growlab as gl
 from growlab import plots
+from growlab.lab.paper import PAPER_SECONDS
+from growlab.lab.run import multiply_adds_by_epoch
 
 torch.set_num_threads(1)
 RESULTS = Path("../data/results")
@@ -182,7 +184,7 @@ gl.check("equal-compute", equal_compute)
 # %% tags=["nbval-check-output"]
 equal_compute = gl.answer("equal-compute", equal_compute)
 grown = next(run for run in gl.grid("methods", 1) if run.arm == "random")
-costs = gl.experiments.multiply_adds_by_epoch(grown)  # of one picture
+costs = multiply_adds_by_epoch(grown)  # of one picture
 print([f"{cost / 1e3:.0f}k" for cost in costs])
 print("grown:", grown.epochs, "epochs; final size, for the same work:", equal_compute(costs, 0))
 
@@ -608,7 +610,7 @@ share = 100 * seconds.iloc[:, 1:].div(seconds["seconds"], axis=0)
 share.set_axis([f"{phase} (%)" for phase in phases], axis=1).round(2)
 
 # %%
-paper = pd.DataFrame(gl.evidence.PAPER_SECONDS, index=["base", "eq. 3", "eq. 4", "both"]).T
+paper = pd.DataFrame(PAPER_SECONDS, index=["base", "eq. 3", "eq. 4", "both"]).T
 paper.index.names = ["data", "network", "method"]
 paper["penalty adds (%)"] = 100 * (paper["both"] / paper["base"] - 1)
 paper[["base", "both", "penalty adds (%)"]].round(1)

@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from store_notebooks import KEPT, SAID, WIDGET, as_text, clean, first_picture, main, twin_of, write_time
 
+import growlab as gl
 from growlab.course.chapters import CHAPTERS
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
@@ -192,6 +193,16 @@ def test_cells_are_short(notebook):
         assert len([line for line in cell.source.splitlines() if line.strip()]) <= 14, cell.source
         assert max(map(len, cell.source.splitlines())) <= 100, cell.source
         ast.parse(cell.source)
+
+
+def test_it_takes_only_public_names_from_the_package(notebook):
+    names = {
+        node.attr
+        for cell in code(notebook)
+        for node in ast.walk(ast.parse(cell.source))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "gl"
+    }
+    assert names and not names - set(gl.__all__)
 
 
 def test_links_between_files_lead_somewhere_and_the_neighbours_are_linked(path, notebook):
