@@ -6,6 +6,7 @@ NaN are no numbers.
 
 from difflib import get_close_matches
 from numbers import Integral, Real
+from pkgutil import resolve_name
 
 import numpy as np
 
@@ -33,6 +34,19 @@ def one_of(name: str, value, known):
     near = get_close_matches(str(value), [str(other) for other in known], 1)
     hint = f"did you mean {near[0]!r}?" if near else "choose one of these"
     raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}: {hint}")
+
+
+def resolved(name: str, value: str, known: dict[str, str]):
+    """The function behind one of the ``known`` names, or behind one of your own, "package.module:function"."""
+    if ":" not in str(value):
+        return resolve_name(known[one_of(name, value, known)])
+    try:
+        return resolve_name(value)
+    except Exception as error:  # whatever happens when it is imported
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(
+            f"{name} must be package.module:function, got {value!r} ({what}): can it be imported from here?"
+        ) from error
 
 
 def flag(name: str, value, hint: str) -> bool:

@@ -15,7 +15,7 @@ from growlab.checks import flag, number, one_of, plain, whole
 from growlab.decorrelation import check_options, decorrelate
 from growlab.gating import check_gate
 from growlab.models import parameter_count
-from growlab.plans import GrowthPlan, apply, growth_rate, method_of, propose, twins_of
+from growlab.plans import METHODS, GrowthPlan, apply, growth_rate, method_of, propose, twins_of
 from growlab.seeds import seeded
 from growlab.similarity import similarity_figures
 from growlab.structure.units import units
@@ -61,7 +61,7 @@ class Growth:
         one_of("budget", self.budget, BUDGETS)
         one_of("when", self.when, WHEN)
         flag("per_unit", self.per_unit, "True gives every unit its share")
-        method_of(self.method)
+        callable(self.method) or ":" in str(self.method) or one_of("method", self.method, METHODS)
         vars(self)["at"] = moments(self.at)
         if (self.every is None) == (not self.at):
             raise ValueError(f"give either every= or at=, got every={self.every}, at={self.at}")

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from math import nan
-from pkgutil import resolve_name
 
 import pandas as pd
 import torch
@@ -19,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from growlab import gating
-from growlab.checks import number, one_of, whole
+from growlab.checks import number, resolved, whole
 from growlab.costs import TensorCost, costs_of, size_of
 from growlab.structure.units import Edit, units_with
 from growlab.surgery import widen
@@ -169,9 +168,9 @@ class GrowthPlan:
 def propose(method: str | Callable, model: nn.Module, batches: Iterable | None = None, **options) -> GrowthPlan:
     """Candidates for growth with their scores; the model is left as it is.
 
-    ``method``: "random" or "net2net" (no batches needed), "splitting", "firefly", or your own function
-    ``(model, batches, **options) -> GrowthPlan``. ``options`` go to it. Raises ``ValueError`` for an unknown method
-    and for a model in which nothing can grow.
+    ``method``: "random" or "net2net" (no batches needed), "splitting", "firefly", or your own function ``(model,
+    batches, **options) -> GrowthPlan``, or its name, "package.module:function". ``options`` go to it. Raises
+    ``ValueError`` for an unknown method and for a model in which nothing can grow.
     """
     plan = method_of(method)(model, batches, **options)
     return replace(plan, costs=costs_of(model, plan.widths, batches))
@@ -179,7 +178,7 @@ def propose(method: str | Callable, model: nn.Module, batches: Iterable | None =
 
 def method_of(method: str | Callable) -> Callable:
     """The function behind the name of a method; a function of your own is itself."""
-    return method if callable(method) else resolve_name(METHODS[one_of("method", method, METHODS)])
+    return method if callable(method) else resolved("method", method, METHODS)
 
 
 def apply(model: nn.Module, plan: GrowthPlan, optimizer: torch.optim.Optimizer | None = None) -> GrowthPlan:

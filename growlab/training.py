@@ -50,7 +50,7 @@ def learning_rate(schedule: str, epoch: float, epochs: int, growths=()) -> float
     return (1 + math.cos(math.pi * max(epoch - start, 0) / (end - start))) / 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a network is trained by SGD; see ``train``. Raises ``ValueError`` for settings that cannot be trained."""
 
@@ -94,7 +94,10 @@ def train(
 
     ``each_epoch(history)`` is called after every epoch, before it is kept; what it raises ends the run there.
     """
-    recipe = Recipe(epochs, seed, lr, momentum, weight_decay, batch_size, schedule, augment, precision)
+    recipe = Recipe(
+        epochs=epochs, seed=seed, lr=lr, momentum=momentum, weight_decay=weight_decay, batch_size=batch_size,
+        schedule=schedule, augment=augment, precision=precision,
+    )  # fmt: skip
     growths = growth.epochs(recipe.epochs) if growth else ()
     model.to(data.train.images.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)

@@ -276,18 +276,20 @@ RUN = "run --data critters --limit 300 --model vgg5 --width 4 --method random --
 def test_run_trains_grows_and_leaves_a_record(tmp_path):
     first = python("-m", "growlab", *RUN, "--out", "run", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    record = json.loads((tmp_path / "run" / "record.json").read_text())
-    assert (tmp_path / "run" / "checkpoint.pt").exists()
+    (place,) = (tmp_path / "run").iterdir()
+    record = json.loads((place / "record.json").read_text())
     assert len(record["epochs"]) == 2 and len(record["growths"]) == 1
     assert record["result"]["parameters"] > record["epochs"][0]["parameters"]
-    assert f"{record['result']['parameters']:,} parameters" in first.stdout.splitlines()[-1]
+    assert str(record["result"]["parameters"]) in first.stdout.splitlines()[-1]
 
     # The same command again trains nothing, and says the same.
     again = python("-m", "growlab", *RUN, "--out", "run", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert again.stdout == first.stdout
-    assert json.loads((tmp_path / "run" / "record.json").read_text()) == record
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == ["checkpoint.pt", "record.json"]
+    assert json.loads((place / "record.json").read_text()) == record
+    assert sorted(path.name for path in place.iterdir()) == ["record.json", "run.json", "weights.pt"]
+    shown = python("-m", "growlab", "results", "run", cwd=tmp_path)
+    assert shown.stdout == first.stdout
 
 
 def test_run_grows_a_model_of_your_own(tmp_path):
@@ -296,7 +298,8 @@ def test_run_grows_a_model_of_your_own(tmp_path):
     )
     done = python("-m", "growlab", *RUN, "--model", "mine:small", "--out", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    widths = [row["widths"] for row in json.loads((tmp_path / "run" / "record.json").read_text())["epochs"]]
+    (record,) = (tmp_path / "run").glob("*/record.json")
+    widths = [row["widths"] for row in json.loads(record.read_text())["epochs"]]
     # Four of three and one of five, and 35 % more.
     assert sum(widths[0].values()) == 17 and sum(widths[1].values()) == 23
 
@@ -308,7 +311,7 @@ def test_run_grows_a_model_of_your_own(tmp_path):
         ("--data folder:missing", "missing"),
         ("--limit 1", "limit"),
         ("--model resnet", "model must be one of .*, got 'resnet'"),
-        ("--model nowhere:make", "cannot get 'nowhere:make'"),
+        ("--model nowhere:make", "model must be package.module:function, got 'nowhere:make' (ModuleNotFoundError"),
         ("--width 0", "width"),
         ("--method sprout", "method must be one of .*, got 'sprout'"),
         ("--rate 3.5", "3.5"),

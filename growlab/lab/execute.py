@@ -13,6 +13,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Executor, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import count
 from multiprocessing.connection import wait as wait_for
@@ -23,10 +24,10 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from growlab.checks import whole
+from growlab.checks import number, whole
 from growlab.data.sources import default_root, load_data
 from growlab.files import write_atomically
-from growlab.lab.folder import Superseded, claimed, held, last_claim, noted, revoke, state
+from growlab.lab.folder import Superseded, check_same, claimed, held, last_claim, noted, revoke, state
 from growlab.lab.results import results
 from growlab.lab.run import Run, multiply_adds_by_epoch, train_run
 from growlab.machine import environment, threads
@@ -59,77 +60,117 @@ def execute(
     if not runs:
         raise ValueError('there are no runs to train: gl.grid("quick") makes some')
     if jobs is not None:
-        whole("jobs", jobs, 1, "so many processes train at a time")
+        whole("jobs", jobs, 1, "the number of processes that train at once")
+    number("beat", beat, "(0, inf)", "10 seconds are usual")
     root = str(Path(os.environ.get("GROWLAB_DATA") or default_root()).expanduser().absolute())
     sources = {run.data: _absolute(run.data, root) for run in runs}
     for source in set(sources.values()) - {"critters", "digits"}:
         load_data(source, root, limit=2)  # downloaded and decoded once, here; and what is missing is an error here
     if executor is None:
         torch.empty(0, device=device)  # as well
-    unique = {run.name: run for run in runs}
-    places = {name: folder / name for name in unique}
-    for name, place in places.items():
+    places = {run: folder / run.name for run in {run.name: run for run in runs}.values()}
+    for run, place in places.items():
+        check_same(place, run)
+    for run, place in places.items():
         place.mkdir(parents=True, exist_ok=True)
         (place / "error.json").unlink(missing_ok=True)
         if not (place / "run.json").exists():
-            write_atomically(place / "run.json", unique[name].to_json().encode())
-    todo = [name for name in unique if state(places[name]) == "open"]
-    free = [executor] * len(todo) if executor else [None] * min(jobs or _cores(), len(todo))  # None: not started yet
-    owner, pools, working, elsewhere, deaths, attempt = uuid.uuid4().hex, [], {}, [], Counter(), count()
-    cost = {name: _cost(run) for name, run in unique.items()}
-    done = {name: _share(places[name], run.epochs) for name, run in unique.items()}
-    with tqdm(
-        total=sum(cost.values()), initial=sum(cost[name] * done[name] for name in unique), smoothing=0,
-        disable=not progress, bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}",
-    ) as bar:  # fmt: skip
+            write_atomically(place / "run.json", run.to_json().encode())
+    crew = _Crew(places, sources, root, device, executor, jobs or _cores(), beat)
+    with _progress(places, progress) as advance:
         try:
-            while todo or working or elsewhere:
-                while todo and free:
-                    name, pool = todo.pop(0), free.pop() or _process(pools)
-                    run = unique[name]
-                    where = places[name], sources[run.data], root, device
-                    working[pool.submit(_work, run, *where, owner, beat, next(attempt))] = name, pool
-                if not working:
-                    sleep(1)  # somebody else has the rest
-                for task in wait(working, 1, FIRST_COMPLETED).done:
-                    name, pool = working.pop(task)
-                    try:
-                        if task.result() == "held":
-                            elsewhere.append(name)
-                    except Exception as error:  # what a run raises is kept there, so its process has died
-                        deaths[name] += 1
-                        if deaths[name] < ATTEMPTS:
-                            todo.insert(0, name)
-                        else:
-                            _give_up(places[name], error)
-                        if not executor:
-                            revoke(places[name], owner)
-                            pool = None
-                    free.append(pool)
-                for name in [name for name in elsewhere if not held(places[name])]:
-                    elsewhere.remove(name)
-                    todo += [name] if state(places[name]) == "open" else []
-                for name in (name for name in unique if done[name] < 1):
-                    share = max(done[name], _share(places[name], unique[name].epochs))
-                    bar.update(cost[name] * (share - done[name]))
-                    done[name] = share
-                finished = sum(share == 1 for share in done.values())
-                bar.set_description(f"{finished} of {len(unique)} runs", refresh=False)
+            while crew.busy:
+                crew.start()
+                crew.collect()
+                advance()
         except KeyboardInterrupt:
             tqdm.write("stopped: nothing is lost, and the same call goes on from here")
             raise
         finally:
-            for task in working:
-                task.cancel()
-            for pool in pools:
-                pool.lifeline.close()
-                pool.shutdown(cancel_futures=True)
-            for place in places.values():
-                revoke(place, owner)
-    failed = [name for name, place in places.items() if state(place) == "failed"]
+            crew.dismiss()
+    failed = [run.name for run, place in places.items() if state(place) == "failed"]
     if failed:
-        tqdm.write(f"{len(failed)} of {len(unique)} runs failed, error.json says why: {', '.join(failed)}")
+        tqdm.write(f"{len(failed)} of {len(places)} runs failed, error.json says why: {', '.join(failed)}")
     return results(folder, runs)
+
+
+class _Crew:
+    """Who trains what: runs to do, runs at work (on one pool each), runs that somebody else holds."""
+
+    def __init__(self, places, sources, root, device, executor, jobs, beat):
+        self.places, self.sources, self.executor, self.beat = places, sources, executor, beat
+        self.where, self.owner, self.attempt = (root, device), uuid.uuid4().hex, count()
+        self.todo = [run for run, place in places.items() if state(place) == "open"]
+        self.free = [executor or None] * (len(self.todo) if executor else min(jobs, len(self.todo)))  # None: not begun
+        self.pools, self.working, self.elsewhere, self.deaths = [], {}, [], Counter()
+
+    @property
+    def busy(self):
+        return self.todo or self.working or self.elsewhere
+
+    def start(self):
+        """Give a run to each pool that is free."""
+        while self.todo and self.free:
+            run, pool = self.todo.pop(0), self.free.pop() or _process(self.pools)
+            what = run, self.places[run], self.sources[run.data], *self.where, self.owner, self.beat, next(self.attempt)
+            self.working[pool.submit(_work, *what)] = run, pool
+
+    def collect(self):
+        """See which runs have ended, and which are free again, for a second at most."""
+        if not self.working:
+            sleep(1)  # somebody else has the rest
+        for task in wait(self.working, 1, FIRST_COMPLETED).done:
+            run, pool = self.working.pop(task)
+            try:
+                if task.result() == "held":
+                    self.elsewhere.append(run)
+            except Exception as error:  # what a run raises is kept there, so its process has died
+                pool = self.bury(run, pool, error)
+            self.free.append(pool)
+        for run in [run for run in self.elsewhere if not held(self.places[run])]:
+            self.elsewhere.remove(run)
+            self.todo += [run] if state(self.places[run]) == "open" else []
+
+    def bury(self, run, pool, error):
+        """The process of a run has died: try it again, on a new one, unless it has died three times."""
+        self.deaths[run] += 1
+        if self.deaths[run] < ATTEMPTS:
+            self.todo.insert(0, run)
+        else:
+            _give_up(self.places[run], error)
+        if self.executor:
+            return pool
+        revoke(self.places[run], self.owner)
+        return None
+
+    def dismiss(self):
+        for task in self.working:
+            task.cancel()
+        for pool in self.pools:
+            pool.lifeline.close()
+            pool.shutdown(cancel_futures=True)
+        for place in self.places.values():
+            revoke(place, self.owner)
+
+
+@contextmanager
+def _progress(places, shown):
+    """A bar over the multiply-adds of all runs; yields what brings it up to date."""
+    cost = {run: _cost(run) for run in places}
+    done = {run: _share(place, run.epochs) for run, place in places.items()}
+    total, initial = sum(cost.values()), sum(cost[run] * done[run] for run in places)
+    form = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
+    with tqdm(total=total, initial=initial, smoothing=0, disable=not shown, bar_format=form) as bar:
+
+        def advance():
+            for run in (run for run in places if done[run] < 1):
+                share = max(done[run], _share(places[run], run.epochs))
+                bar.update(cost[run] * (share - done[run]))
+                done[run] = share
+            finished = sum(share == 1 for share in done.values())
+            bar.set_description(f"{finished} of {len(places)} runs", refresh=False)
+
+        yield advance
 
 
 def _absolute(data, root):
@@ -145,7 +186,8 @@ def _cores():
 
 def _cost(run):
     pictures = run.limit or {"critters": 6000, "digits": 1438}.get(run.data, 50000)
-    return pictures * (sum(multiply_adds_by_epoch(run)) + run.epochs * OVERHEAD) / 1e9
+    known = 0 if ":" in run.model else sum(multiply_adds_by_epoch(run))  # of a model of your own, nothing is known
+    return pictures * (known + run.epochs * OVERHEAD) / 1e9
 
 
 def _share(place, epochs):

@@ -10,9 +10,11 @@ import platform
 import tempfile
 import threading
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 from growlab.files import write_atomically
+from growlab.lab.run import Run
 
 BEATS = 6  # a claim that has missed so many is void
 CLAIM = "claim-??????"
@@ -110,3 +112,26 @@ def state(place: Path) -> str:
     if (place / "record.json").exists() and not (place / "checkpoint.pt").exists():
         return "finished"
     return "failed" if (place / "error.json").exists() else "open"
+
+
+def read(path: Path, parse):
+    """What ``parse`` makes of a file's text; an error that names a damaged file."""
+    try:
+        return parse(path.read_text())
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"{path} is damaged: move its folder away, and the others can be read ({what})") from error
+
+
+def check_same(place: Path, run: Run) -> None:
+    """A folder is named after what differs from the defaults, so a changed default must not make it another run's."""
+    if not (place / "run.json").exists():
+        return
+    there, now = (asdict(r) for r in (read(place / "run.json", Run.from_json), run))
+    different = {
+        name: (there[name], now[name]) for name in now if there[name] != now[name] and name not in ("arm", "data")
+    }
+    if different:
+        raise ValueError(
+            f"{place} holds a run with other settings; name: (there, now) {different}; choose another folder"
+        )

@@ -28,13 +28,13 @@ ASSAYED = {  # schedules
     "the paper's in 5 epochs": PAPERS | {"every": 1, "epochs": 5},
     "the paper's in 5 epochs, lr 0.002": PAPERS | {"every": 1, "epochs": 5, "lr": 0.002},
 }  # fmt: skip
-AS_FAR = 0.028  # as the penalty's steps really move SMALL after random growth, measured: they turn about where the mean is zero
+AS_FAR = 0.028  # as the steps of the penalty move SMALL after random growth, measured: they cancel out
 AS_FAR_AFTER_COPIES = {"net2net": 0.0744, "splitting": 0.0728}  # as mean |cos| moves SMALL: means of seeds 0, 1, 2
 FIREFLY_STEP = 0.06  # how long the splits are that Firefly builds on SMALL, where filters are 0.8 long
 
 
 def assay(base):
-    """Can a schedule show anything? Only if a network of the final size beats one that never grows; the first is ours."""
+    """Can a schedule show anything? Only if a network of the final size beats one that never grows. Ours is first."""
     for label, changes in ASSAYED.items():
         base_of_it = replace(base, **changes)
         never, _, scratch, *_ = without_growth(base_of_it)
@@ -64,12 +64,13 @@ def copies(base):
     """The readings of Eq. 3 where there is something to push: after growth by copies (splitting, net2net).
 
     Primary contrast, fixed before the first run: mean |cos| less none, averaged over the two methods in each seed, of
-    test accuracy; equivalence margin ±0.3 points. Its arms get seeds 10 to 49, the others 10 to 19; no seeds are added.
-    Differences of earlier records have a standard deviation of 0.78 points, so a 90 % half-width of ±0.21 is expected
-    with 40 seeds, ±0.45 with ten. Secondary: every reading less none, and less the placebo, each method by itself (Holm).
-    The placebo walks straight on, as far as mean |cos| gets: 0.0744 of the weights after net2net and 0.0728 after
-    splitting, the means of seeds 0, 1, 2 (0.0742, 0.0745, 0.0745; 0.0656, 0.0717, 0.0809). Check of the treatment: the
-    share of pairs within ±0.1 (Fig. 6) and the twins' angle, before the steps, after them and at the end.
+    test accuracy; equivalence margin ±0.3 points. Its arms get seeds 10 to 49, the others 10 to 19; no seeds are
+    added. Differences of earlier records have a standard deviation of 0.78 points, so a 90 % half-width of ±0.21 is
+    expected with 40 seeds, ±0.45 with ten. Secondary: every reading less none, and less the placebo, each method by
+    itself (Holm). The placebo walks straight on, as far as mean |cos| gets: 0.0744 of the weights after net2net and
+    0.0728 after splitting, the means of seeds 0, 1, 2 (0.0742, 0.0745, 0.0745; 0.0656, 0.0717, 0.0809). Check of the
+    treatment: the share of pairs within ±0.1 (Fig. 6) and the twins' angle, before the steps, after them and at the
+    end.
     """
     for method in AS_FAR_AFTER_COPIES:
         run = grown(base, method)
@@ -142,10 +143,11 @@ GRIDS = {
 def grid(name: str, seeds: int | Iterable[int] = 3, **changes) -> list[Run]:
     """The runs behind a table, all arms of a seed together.
 
-    "table1" (CIFAR-10), "table2" (CIFAR-100) and "table3" (the ablation) follow the paper's protocol. "assay" asks which
-    schedules can show a difference at all. "methods" is our primary comparison, vgg5 on 5,120 pictures, and "vgg16"
-    repeats it with a deeper network on all of them. "copies" tries the readings of Eq. 3 where neurons are alike. "controls", "k", "dose", "rate" and "readings" vary "methods", the
-    last one for ``method="splitting"`` or another. "quick" is it in miniature, on critters, two minutes on two cores.
+    "table1" (CIFAR-10), "table2" (CIFAR-100) and "table3" (the ablation) follow the paper's protocol. "assay" asks
+    which schedules can show a difference at all. "methods" is our primary comparison, vgg5 on 5,120 pictures, and
+    "vgg16" repeats it with a deeper network on all of them. "copies" tries the readings of Eq. 3 where neurons are
+    alike. "controls", "k", "dose", "rate" and "readings" vary "methods", the last one for ``method="splitting"`` or
+    another. "quick" is it in miniature, on critters, two minutes on two cores.
 
     ``seeds``: how many, or which. ``changes`` are settings of ``Run`` for all arms, unless an arm is about that
     setting: ``grid("table2", epochs=20, every=4)``. Raises ``ValueError`` for an unknown name.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from growlab.files import write_atomically
-from growlab.lab.folder import state
+from growlab.lab.folder import read, state
 from growlab.lab.run import DEFAULTS, Run
 from growlab.machine import environment
 
@@ -88,23 +88,14 @@ def collect(folder, file) -> None:
 
 
 def _runs(folder):
-    return [_read(path, Run.from_json) for path in sorted(Path(folder).glob("*/run.json"))]
-
-
-def _read(path, parse):
-    try:
-        return parse(path.read_text())
-    except (LookupError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{path} is damaged: move its folder away, and the others can be read ({type(error).__name__}: {error})"
-        ) from error
+    return [read(path, Run.from_json) for path in sorted(Path(folder).glob("*/run.json"))]
 
 
 def _figures(place):
     now = state(place)
     if now == "failed":
-        return now, _read(place / "error.json", lambda text: {"error": json.loads(text)["error"]})
-    return now, _read(place / "record.json", _measured) if now == "finished" else {}
+        return now, read(place / "error.json", lambda text: {"error": json.loads(text)["error"]})
+    return now, read(place / "record.json", _measured) if now == "finished" else {}
 
 
 def _measured(text):

@@ -36,9 +36,9 @@ def summary(table: pd.DataFrame, contrasts: list | None = None, margin: float = 
 
     In percentage points of test accuracy: ``difference`` (mean), ``low`` and ``high`` (95 % paired t interval),
     ``differences`` (each of them). ``p`` (paired t test), ``p_holm``, ``p_equal`` (two one-sided tests: within
-    ±``margin``? not corrected for being many) and the ``verdict`` at 5 %. Then the means of both arms. ``paper_seconds`` are of another machine and
-    of 250 epochs; the check marks of the paper's table 3 are lost, its rows taken in the order of its text. Its
-    accuracies are not in our source.
+    ±``margin``? not corrected for being many) and the ``verdict`` at 5 %. Then the means of both arms.
+    ``paper_seconds`` are of another machine and of 250 epochs; the check marks of the paper's table 3 are lost, its
+    rows taken in the order of its text. Its accuracies are not in our source.
     """
     for contrast in contrasts or ():
         if isinstance(contrast, str) or len(contrast) != 2:

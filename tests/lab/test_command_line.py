@@ -82,10 +82,8 @@ def test_bad_input_ends_with_status_2_and_one_clear_line(arguments, message, tmp
     [
         ("run", "needs --out"),
         ("run --out=", "needs --out"),
-        ("run quick --out x", "--out is for a single run"),
         ("run quick --seed 1", "--seed is for a single run"),
         ("run --out x --jobs 2", "--jobs is for a grid"),
-        ("run --out x --folder y", "--folder is for a grid"),
         ("results", "FOLDER"),
     ],
 )
@@ -98,7 +96,7 @@ def test_options_of_a_grid_and_of_one_network_are_not_mixed(arguments, message, 
 
 def test_a_loss_that_explodes_is_told(tmp_path, capsys):
     run = f"run --data digits --model mlp --width 8 --epochs 2 --method none --lr 1e30 --out {tmp_path / 'run'}"
-    assert main(run.split()) == 2 and "growlab: the loss became nan in epoch 1: lower lr" in capsys.readouterr().err
+    assert main(run.split()) == 1 and "the loss became nan in epoch 1: lower lr" in capsys.readouterr().out
 
 
 def test_a_model_of_your_own_must_be_one(tmp_path, monkeypatch, capsys):
@@ -108,7 +106,7 @@ def test_a_model_of_your_own_must_be_one(tmp_path, monkeypatch, capsys):
     )
     for name, said in (
         ("text", "'odd_models:text' must return a model, and returned str"),
-        ("key", "(KeyError: 'width'): it must be"),
+        ("nothing", "(AttributeError"),
     ):
         assert main(f"run --data digits --model odd_models:{name} --out here".split()) == 2
         assert said in capsys.readouterr().err
@@ -122,3 +120,68 @@ def test_a_record_is_never_written_over_by_itself_nor_an_empty_one_left(tmp_path
     assert file.read_bytes() == before and "is no folder of runs" in capsys.readouterr().err
     assert main(["results", str(tmp_path / "nowhere"), "--json", str(tmp_path / "new.json")]) == 2
     assert not (tmp_path / "new.json").exists()
+
+
+MINE = """
+import torch
+from growlab.plans import Candidate, GrowthPlan
+from growlab.structure.units import growable
+
+
+def doubled(model, batches=None, *, seed, size=1.0):
+    \"\"\"Copies of all neurons, in an order drawn by the seed.\"\"\"
+    found = growable(model)
+    stream = torch.Generator().manual_seed(len(str(seed)))
+    drawn = torch.rand(sum(unit.neurons for unit in found), generator=stream).tolist()
+    parents = [(unit.name, i) for unit in found for i in range(unit.neurons)]
+    candidates = [Candidate(name, i, size * score) for (name, i), score in zip(parents, drawn)]
+    return GrowthPlan("doubled", {unit.name: unit.neurons for unit in found}, tuple(candidates))
+"""
+
+
+@pytest.mark.processes
+def test_a_method_in_a_file_of_your_own_trains_by_train_execute_and_the_command_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "my_methods.py").write_text(MINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    data = gl.load_data("digits", limit=100)
+    growth = gl.Growth("my_methods:doubled", 0.5, at=(1,), options={"size": 2.0})
+    history = gl.train(gl.mlp([64, 8, 8, 10]), data, 2, growth=growth, progress=False)
+    assert history.growths[0]["neurons"] == 8 and history.settings["growth"]["method"] == "my_methods:doubled"
+
+    run = gl.Run("digits", 100, model="mlp", width=8, method="my_methods:doubled", rate=0.5, at=(1,), epochs=2)
+    assert gl.Run.from_json(run.to_json()) == run and ":" not in run.name
+    table = gl.execute([run], tmp_path / "runs", jobs=1, progress=False)
+    assert table["state"].tolist() == ["finished"] and table["widths"][0] == {"1": 12, "3": 12}
+
+    command = (
+        "run --data digits --limit 100 --model mlp --width 8 --method my_methods:doubled --rate 0.5 --at 1 --epochs 2"
+    )
+    assert main([*command.split(), "--threads", "1", "--out", "runs"]) == 0  # the same run: it is there
+    assert capsys.readouterr().out.count("finished") == 1 and len(list((tmp_path / "runs").iterdir())) == 1
+    assert main([*command.split(), "--options", '{"size": 2.0}', "--out", "runs"]) == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+    for name in ("my_methods:tripled", "no_methods:doubled"):
+        assert main([*command.replace("my_methods:doubled", name).split(), "--out", "others"]) == 2
+        assert f"method must be package.module:function, got '{name}'" in capsys.readouterr().err
+    assert not (tmp_path / "others").exists()
+
+
+def test_every_setting_of_a_run_is_an_option(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(execute, "execute", lambda runs, folder, **how: seen.extend(runs) or gl.results(tmp_path, runs))
+    command = "run --data critters --method firefly --k 15 --penalty mean_absolute --movement 0.1 --gate 0.9 --at 1 2"
+    more = '--no-augment --momentum 0.8 --until 5000 --per-unit --options {"fresh":3} --width 4 5 6 7 --threads 1'
+    assert main(f"{command} {more} --out {tmp_path}".split()) == 0
+    expected = {"method": "firefly", "k": 15, "penalty": "mean_absolute", "movement": 0.1, "gate": 0.9, "at": (1, 2)}
+    expected |= {"augment": False, "momentum": 0.8, "until": 5000, "per_unit": True, "options": {"fresh": 3}}
+    assert seen == [gl.Run(**expected, width=(4, 5, 6, 7))]
+
+
+def test_a_folder_without_runs_says_so(tmp_path, capsys):
+    assert main(["results", str(tmp_path)]) == 2
+    assert "holds no runs: growlab run … --out FOLDER trains some" in capsys.readouterr().err
+    (tmp_path / "run.json").write_text(gl.Run().to_json())
+    assert main(["results", str(tmp_path)]) == 2
+    assert "it is one run, name the folder around it" in capsys.readouterr().err

@@ -118,3 +118,16 @@ def test_jobs_must_be_a_number_of_processes_and_runs_some(jobs, tmp_path):
         gl.execute([TINY], tmp_path, jobs=jobs)
     with pytest.raises(ValueError, match="no runs to train"):
         gl.execute([], tmp_path)
+
+
+def test_a_folder_with_another_run_s_settings_is_never_taken_for_this_run(tmp_path):
+    """Names tell what differs from the defaults, so after a change of a default an old folder has a new run's name."""
+    place = tmp_path / TINY.name
+    place.mkdir()
+    (place / "run.json").write_text(replace(TINY, lr=0.3, arm="other").to_json())
+    (place / "record.json").write_text("{}")
+    with pytest.raises(
+        ValueError, match=r"holds a run with other settings; name: \(there, now\) {'lr': \(0.3, 0.05\)}"
+    ):
+        gl.execute([TINY], tmp_path, Here(), progress=False)
+    assert (place / "record.json").read_text() == "{}"
