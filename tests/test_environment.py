@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from pytest_socket import SocketConnectBlockedError
+from waiting import PATIENCE
 
 import growlab
 from growlab.__main__ import main
@@ -184,7 +185,7 @@ def test_hooks_need_no_network_and_leave_the_notebooks_to_learners():
 @pytest.mark.filterwarnings("ignore:A test tried to use socket")
 def test_tests_reach_this_machine_only():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        socket.create_connection(server.getsockname(), timeout=5).close()
+        socket.create_connection(server.getsockname(), timeout=PATIENCE).close()
     with pytest.raises(SocketConnectBlockedError):
         socket.create_connection(("192.0.2.1", 80), timeout=5)  # an address for documentation: nobody has it
 
@@ -198,7 +199,9 @@ def test_tests_and_kernels_leave_nothing_in_the_tree_and_keep_their_figures():
 
 
 def python(*arguments, cwd, **options):
-    return subprocess.run([sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=240, **options)
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=PATIENCE, **options
+    )
 
 
 def test_every_public_name_is_there():
