@@ -15,8 +15,8 @@ import torch.nn.functional as F
 import growlab as gl
 from growlab import critters
 from growlab.data.batches import Data, Split
-from growlab.penalties import PENALTIES
 from growlab.machine import environment
+from growlab.penalties import PENALTIES
 
 
 def median(function, repeats=7, setup=tuple):

@@ -4,10 +4,10 @@
 """
 
 import copy
-from unittest import mock
 import sys
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import torch
 import torchvision
