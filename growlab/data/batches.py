@@ -78,10 +78,8 @@ class Split:
 
     @cached_property
     def _constants(self):  # as large as a picture: three values broadcast over channels_last take three times as long
-        return [
-            values[:, None, None].expand_as(self.images[:1]).contiguous(memory_format=torch.channels_last)
-            for values in (self.mean, self.std)
-        ]
+        wide = lambda v: v[:, None, None].expand_as(self.images[:1]).contiguous(memory_format=torch.channels_last)
+        return wide(self.mean), wide(self.std)
 
     @cached_property
     def padded(self):
