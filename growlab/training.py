@@ -94,10 +94,8 @@ def train(
 
     ``each_epoch(history)`` is called after every epoch, before it is kept; what it raises ends the run there.
     """
-    recipe = Recipe(
-        epochs=epochs, seed=seed, lr=lr, momentum=momentum, weight_decay=weight_decay, batch_size=batch_size,
-        schedule=schedule, augment=augment, precision=precision,
-    )  # fmt: skip
+    recipe = {"epochs": epochs, "seed": seed, "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+    recipe = Recipe(**recipe, batch_size=batch_size, schedule=schedule, augment=augment, precision=precision)
     growths = growth.epochs(recipe.epochs) if growth else ()
     model.to(data.train.images.device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)

@@ -90,7 +90,7 @@ def enlarged_mlp(model, images, units, gates):
 
 
 def split_loss(model, unit, neuron, images, labels):
-    """The network with one neuron split, written out by surgery: a function δ (D,) -> loss with w + δ and w − δ, and D."""
+    """The network with one neuron split, written out by surgery: δ (D,) -> loss with w + δ and w − δ, and D."""
     grown = copy.deepcopy(model).eval()
     gl.apply(grown, GrowthPlan("split", {unit.name: unit.neurons}, (Candidate(unit.name, neuron),)))
     weight = grown.get_parameter(f"{unit.name}.weight").detach()

@@ -52,7 +52,10 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
     for run in there if runs is None else runs:
         now, figures = found.get(run.name, ("open", {}))
         rows.append({"name": run.name, "state": now, **asdict(run), **figures})
-    return pd.DataFrame(rows, columns=None if rows else ["name", "state", *DEFAULTS])
+    table = pd.DataFrame(rows, columns=None if rows else ["name", "state", *DEFAULTS])
+    if "test_accuracy" in table and "compute" not in table:  # of models of your own it is not known
+        table[["multiply_adds", "compute"]] = math.nan
+    return table
 
 
 def collect(folder, file) -> None:
@@ -102,7 +105,11 @@ def _measured(text):
     history, seconds = json.loads(text), Counter()
     for row in history["epochs"]:
         seconds.update(row["seconds"])
-    figures = history["result"] | {"val_accuracy": history["epochs"][-1]["val_accuracy"]}
+    figures = (
+        {"multiply_adds": math.nan, "compute": math.nan}
+        | history["result"]
+        | {"val_accuracy": history["epochs"][-1]["val_accuracy"]}
+    )
     figures |= {"seconds": seconds.total()} | {f"{name}_seconds": seconds[phase] for name, phase in PHASES.items()}
     figures["moved"] = _mean(steps["last"]["movement"] for steps in history["decorrelations"])
     notes = _last_notes(history)

@@ -111,7 +111,7 @@ def default_contrasts(group: pd.DataFrame) -> tuple[list, list]:
     """Those of ``summary``, primary and others: a "+" sets a treatment apart from the arm that it is compared with,
     and ", " a schedule from the arm, if several were tried."""
     arms = list(dict.fromkeys(group["arm"]))
-    treated = {arm: arm.rpartition("+")[0] for arm in arms if arm.rpartition("+")[0] in arms}
+    treated = {arm: arm.rpartition("+")[0] for arm in arms if "+" in arm and arm.rpartition("+")[0] in arms}
     plain = [arm for arm in arms if arm not in treated]
     never, scratch = ([arm for arm in plain if arm.startswith(control)] for control in ("never", "scratch"))
     grown = [arm for arm in plain if arm not in never + scratch]

@@ -11,8 +11,8 @@ from torch import nn
 
 import growlab as gl
 from growlab.decorrelation import check_options
-from growlab.watching import evaluating
 from growlab.penalties import PENALTIES
+from growlab.watching import evaluating
 
 KINDS = list(PENALTIES)
 
@@ -322,12 +322,14 @@ def test_evaluating_restores_every_module_after_an_error(model):
 @pytest.mark.parametrize("k, options, message", [
     (-1, {}, "k must be a whole number of at least 0, got -1"), (2.0, {}, "got 2.0"), (True, {}, "got True"),
     (2, {"penalty": "cosine"}, "penalty must be one of signed.*, got 'cosine'"),
-    (2, {"weight_change": "l2"}, "weight_change must be one of .*, got 'l2'"), (2, {"previous": "last"}, "previous must be one of .*, got 'last'"),
+    (2, {"weight_change": "l2"}, "weight_change must be one of .*, got 'l2'"),
+    (2, {"previous": "last"}, "previous must be one of .*, got 'last'"),
     (2, {"penalty_strength": -1}, "penalty_strength must be in \\[0, inf\\), got -1"),
     (2, {"change_strength": math.nan}, "change_strength must be in \\[0, inf\\), got nan"),
     (2, {"lr": -0.1}, "lr must be"), (2, {"movement": math.inf}, "movement must be"),
     (2, {"lr": 0.1, "movement": 0.1}, "give either lr= or movement="), (2, {"target": "labels"}, "need batches="),
-    (2, {"refresh": True}, "need batches="), (2, {"target": "logits", "batches": []}, "target must be one of .*, got 'logits'"),
+    (2, {"refresh": True}, "need batches="),
+    (2, {"target": "logits", "batches": []}, "target must be one of .*, got 'logits'"),
     (2, {"twins": {"nope": [(0, 1)]}}, "unit in twins must be one of .*, got 'nope'"),
     (2, {"twins": {"4": [(0, 7)]}}, "twins name neuron 7 of 4, which has 7: apply the plan first"),
     (2, {"batches": []}, "no batches left"), (2, {"batches": iter([])}, "no batches left"),
@@ -388,8 +390,10 @@ def test_empty_batches_and_models_without_units_are_named(model):
 def test_options_of_a_schedule_are_checked_before_training():
     check_options(15, {"penalty": "square", "movement": 0.1, "target": "labels", "refresh": True})
     for k, options, message in [
-        (1.5, {}, "k must be"), (1, {"penalty": "x"}, "penalty must be one of"), (1, {"strength": 1}, "option of decorrelate must be"),
-        (1, {"batches": []}, "option of decorrelate must be"), (1, {"target": nn.Linear(1, 1)}, "got a model"), (1, {"target": 3}, "target must be one of"),
+        (1.5, {}, "k must be"), (1, {"penalty": "x"}, "penalty must be one of"),
+        (1, {"strength": 1}, "option of decorrelate must be"),
+        (1, {"batches": []}, "option of decorrelate must be"), (1, {"target": nn.Linear(1, 1)}, "got a model"),
+        (1, {"target": 3}, "target must be one of"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             check_options(k, options)

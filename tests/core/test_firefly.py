@@ -52,7 +52,8 @@ MODELS = {
     ), 32),
     "transposed and 1d": (lambda: nn.Sequential(
         nn.ConvTranspose2d(3, 4, 2, 2), nn.PReLU(4), nn.Conv2d(4, 6, 3, 2), nn.InstanceNorm2d(6, affine=True),
-        nn.ReLU(), nn.Flatten(2), nn.Conv1d(6, 5, 3), nn.ReLU(), nn.AdaptiveMaxPool1d(3), nn.Flatten(), nn.Linear(15, 10),
+        nn.ReLU(), nn.Flatten(2), nn.Conv1d(6, 5, 3), nn.ReLU(), nn.AdaptiveMaxPool1d(3), nn.Flatten(),
+        nn.Linear(15, 10),
     ), 32),
     "concatenation": (Concatenation, 32),
 }  # fmt: skip
@@ -119,7 +120,7 @@ class Scored:
 
 @pytest.mark.parametrize("name", MODELS)
 def test_what_is_built_is_what_was_scored(name, monkeypatch):
-    """Chosen gates 1 and all others 0: single candidates of both kinds, a third of all, all, with neighbours growing."""
+    """Chosen gates 1 and all others 0: single candidates of both kinds, a third, all, with neighbours growing."""
     for seed in range(2):
         model, batch = subject(name, seed)
         scored = Scored(model, [batch], monkeypatch, seed=seed, fresh=3, steps=2, scoring=1, step_size=0.3)
@@ -170,7 +171,7 @@ def test_gated_weights_are_those_of_surgery(name, monkeypatch):
 
 
 def test_fresh_neurons_act_in_train_mode_as_they_were_scored():
-    """Their running statistics are the batch's; at the defaults the function would jump with the first training step."""
+    """Their running statistics are the batch's; at the defaults the function would jump at the first training step."""
     model, (images, labels) = subject("vgg5")
     plan = ff.firefly(model, [(images, labels)], fresh=3)
     gl.apply(model, GrowthPlan("fresh", plan.widths, tuple(c for c in plan.candidates if c.kind == "fresh")))

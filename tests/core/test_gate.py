@@ -127,7 +127,8 @@ def test_activations_see_two_filters_that_do_the_same(model):
 
 
 @pytest.mark.parametrize("make, side", [
-    (lambda: nn.Sequential(nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2)), 16),
+    (lambda: nn.Sequential(
+            nn.Conv2d(3, 5, 3, 2, 1), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Flatten(), nn.Linear(4 * 36, 2)), 16),
     (lambda: nn.Sequential(nn.ConvTranspose2d(3, 5, 2, 2), nn.ReLU(), nn.Conv2d(5, 2, 1)), 8),
 ])  # fmt: skip
 def test_cosines_of_activations_are_correlations_of_what_the_layers_put_out(make, side):
@@ -188,8 +189,10 @@ def test_the_model_stays_as_it_is(model):
 @pytest.mark.parametrize("options, message", [
     ({"max_cosine": 1.5}, r"max_cosine must be in \[0, 1\], got 1.5"), ({"max_cosine": -0.1}, "got -0.1"),
     ({"max_cosine": float("nan")}, "got nan"), ({"max_cosine": "0.9"}, "got '0.9'"),
-    ({"on": "outputs"}, "on must be one of weights, activations, both.*, got 'outputs'"), ({"soft": 0.3}, "soft must be"),
-    ({"on": "activations"}, "pass batches="), ({"on": "both", "batches": []}, "no batches: pass an iterable of at least one"),
+    ({"on": "outputs"}, "on must be one of weights, activations, both.*, got 'outputs'"),
+    ({"soft": 0.3}, "soft must be"),
+    ({"on": "activations"}, "pass batches="),
+    ({"on": "both", "batches": []}, "no batches: pass an iterable of at least one"),
 ])  # fmt: skip
 def test_wrong_input_is_named(model, options, message):
     with pytest.raises(ValueError, match=message):

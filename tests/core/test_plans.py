@@ -206,9 +206,12 @@ def test_unknown_methods_are_answered_with_the_list(model):
 
 
 @pytest.mark.parametrize("budget, message", [
-    ({}, "exactly one budget"), ({"rate": 0.3, "neurons": 2}, "exactly one budget"), ({"neurons": 23}, "22 candidates, 23"),
-    ({"neurons": -1}, "22 candidates"), ({"neurons": 2.5}, "whole number of at least 0, got 2.5"), ({"flops": 10**9}, "pass batches"),
-    ({"parameters": 10}, "got 10: it must be at least what the network has already"), ({"parameters": math.nan}, "parameters must be in .*, got nan"),
+    ({}, "exactly one budget"), ({"rate": 0.3, "neurons": 2}, "exactly one budget"),
+    ({"neurons": 23}, "22 candidates, 23"),
+    ({"neurons": -1}, "22 candidates"), ({"neurons": 2.5}, "whole number of at least 0, got 2.5"),
+    ({"flops": 10**9}, "pass batches"),
+    ({"parameters": 10}, "got 10: it must be at least what the network has already"),
+    ({"parameters": math.nan}, "parameters must be in .*, got nan"),
 ])  # fmt: skip
 def test_impossible_budgets_say_why(model, budget, message):
     with pytest.raises(ValueError, match=message):
@@ -223,7 +226,8 @@ def test_a_model_in_which_nothing_can_grow_says_why():
 @pytest.mark.parametrize("make, message", [
     (lambda: gl.vgg16([16] * 12), "list of 13.*got 12"), (lambda: gl.vgg5(0), "at least 1, got 0"),
     (lambda: gl.mobilenet([8] * 13), "list of 14.*got 13"), (lambda: gl.mlp([64]), "at least"),
-    (lambda: gl.vgg5([4, 4, 4.5, 4]), "whole number.*4.5"), (lambda: gl.vgg5(4.0), "whole number.*4.0"), (lambda: gl.vgg5(True), "got True"),
+    (lambda: gl.vgg5([4, 4, 4.5, 4]), "whole number.*4.5"), (lambda: gl.vgg5(4.0), "whole number.*4.0"),
+    (lambda: gl.vgg5(True), "got True"),
 ])  # fmt: skip
 def test_widths_of_the_wrong_length_or_kind_are_named(make, message):
     with pytest.raises(ValueError, match=message):

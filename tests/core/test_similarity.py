@@ -321,7 +321,8 @@ def test_readings_of_weight_change():
     (lambda w: gl.similarity_penalty(w, "cosine"), "penalty must be one of signed, absolute.*, got 'cosine'"),
     (lambda w: gl.weight_change(w, w, "l2"), "weight_change must be one of sum, absolute_sum, frobenius.*, got 'l2'"),
     (lambda w: gl.weight_change(w, w[:2]), r"one shape, got \(3, 4\) and \(2, 4\)"),
-    (lambda w: gl.effective_rank(w * math.nan), "hold NaN or infinity"), (lambda w: gl.similarity_figures(w * math.inf), "hold NaN or infinity"),
+    (lambda w: gl.effective_rank(w * math.nan), "hold NaN or infinity"),
+    (lambda w: gl.similarity_figures(w * math.inf), "hold NaN or infinity"),
 ])  # fmt: skip
 def test_wrong_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""The splitting matrix is the Hessian of the split, predictions scale as the theory says, and the model stays as it is."""
+"""The splitting matrix is the Hessian of the split, predictions scale as theory says, the model stays as it is."""
 
 import copy
 import math
@@ -32,8 +32,10 @@ def conv_net(activation=nn.Tanh, pool=nn.MaxPool2d):
     torch.manual_seed(0)
     return unsettle(nn.Sequential(
         nn.Conv2d(2, 3, 3, stride=2, padding=1), nn.BatchNorm2d(3), activation(), pool(2),
-        nn.Conv2d(3, 2, (2, 3), padding=(1, 2), dilation=(1, 2), padding_mode="circular"), activation(), nn.Dropout(0.5),
-        nn.Conv2d(2, 2, (3, 1), padding="same", bias=False), nn.BatchNorm2d(2, affine=False), nn.Identity(), activation(),
+        nn.Conv2d(3, 2, (2, 3), padding=(1, 2), dilation=(1, 2), padding_mode="circular"), activation(),
+        nn.Dropout(0.5),
+        nn.Conv2d(2, 2, (3, 1), padding="same", bias=False), nn.BatchNorm2d(2, affine=False), nn.Identity(),
+        activation(),
         nn.Flatten(), nn.Linear(24, 3, bias=False), nn.BatchNorm1d(3), activation(), nn.Linear(3, 3),
     ), batch(16, 2, 14, 14)[0])  # fmt: skip
 
@@ -179,7 +181,8 @@ def test_second_derivatives_of_smooth_activations(name):
     found = second_derivative(activation, name, z)
     formulas = {
         "sigmoid": s * (1 - s) * (1 - 2 * s), "tanh": -2 * t * (1 - t**2), "softplus": s * (1 - s),
-        "silu": s * (1 - s) * (2 + z * (1 - 2 * s)), "gelu": (2 - z**2) * torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi),
+        "silu": s * (1 - s) * (2 + z * (1 - 2 * s)),
+        "gelu": (2 - z**2) * torch.exp(-(z**2) / 2) / math.sqrt(2 * math.pi),
     }  # fmt: skip
     h = 1e-4  # the error of the central difference is h²/12 times the fourth derivative, plus rounding/h²
     difference = (activation(z + h) - 2 * activation(z) + activation(z - h)) / h**2
@@ -237,7 +240,7 @@ def test_the_error_of_the_predicted_loss_falls_with_the_fourth_power():
 
 
 def test_neurons_that_split_together_gain_the_sum():
-    """Cross terms are O(ε⁴), also between neurons of one layer and of neighbouring ones: one ranking for all is right."""
+    """Cross terms are O(ε⁴), also between neurons of one layer and of neighbouring ones: one ranking is right."""
     model, (images, labels) = tanh_net(), batch(12, 6)
     plan = gl.propose("splitting", model, [(images, labels)], require_negative=False, step=1.0)
     steps, before, errors = [0.02, 0.04, 0.08], loss_of(model, images, labels), []
@@ -336,7 +339,7 @@ def test_both_paths_find_the_same_eigenpairs(epochs):
 
 
 def test_close_eigenvalues_need_more_steps(vgg):
-    """On random labels the ends of the spectrum lie close: after 20 steps one direction of 22 is not quite there yet."""
+    """On random labels the ends of the spectrum lie close: after 20 steps one direction of 22 is not quite there."""
     model, pairs = vgg
     observer = Observer(copy.deepcopy(model).eval(), growable(model), 3.0)
     for name, samples in observer.observe(pairs[:2]).items():

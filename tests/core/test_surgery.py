@@ -24,8 +24,10 @@ MODELS = {
         nn.BatchNorm1d(20), nn.Linear(20, 6), nn.Tanh(), nn.Linear(6, 10),
     ),
     "transposed and 1d": lambda: nn.Sequential(
-        nn.ConvTranspose2d(3, 4, 2, 2), nn.PReLU(4), nn.Conv2d(4, 6, 3, 2, bias=True), nn.InstanceNorm2d(6, affine=True),
-        nn.ReLU(), nn.Flatten(2), nn.Conv1d(6, 5, 3), nn.ReLU(), nn.AdaptiveMaxPool1d(3), nn.Flatten(), nn.Linear(15, 10),
+        nn.ConvTranspose2d(3, 4, 2, 2), nn.PReLU(4), nn.Conv2d(4, 6, 3, 2, bias=True),
+        nn.InstanceNorm2d(6, affine=True),
+        nn.ReLU(), nn.Flatten(2), nn.Conv1d(6, 5, 3), nn.ReLU(), nn.AdaptiveMaxPool1d(3), nn.Flatten(),
+        nn.Linear(15, 10),
     ),
 }  # fmt: skip
 

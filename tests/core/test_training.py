@@ -256,14 +256,19 @@ def test_growth_epochs():
 
 
 @pytest.mark.parametrize("make, message", [
-    (lambda: gl.Growth("random"), "either every= or at="), (lambda: gl.Growth(every=2, at=(3,)), "either every= or at="),
+    (lambda: gl.Growth("random"), "either every= or at="),
+    (lambda: gl.Growth(every=2, at=(3,)), "either every= or at="),
     (lambda: gl.Growth(every=0), "every must be a whole number of at least 1, got 0"),
-    (lambda: gl.Growth(every=2.5), "every must be a whole number"), (lambda: gl.Growth(at=3), r"several epochs, got 3: one is at=\(3,\)"),
-    (lambda: gl.Growth(at=(0, 2)), "each epoch in at must be"), (lambda: gl.Growth(at=(1.5,)), "each epoch in at must be a whole number"),
+    (lambda: gl.Growth(every=2.5), "every must be a whole number"),
+    (lambda: gl.Growth(at=3), r"several epochs, got 3: one is at=\(3,\)"),
+    (lambda: gl.Growth(at=(0, 2)), "each epoch in at must be"),
+    (lambda: gl.Growth(at=(1.5,)), "each epoch in at must be a whole number"),
     (lambda: gl.Growth(None, every=2), "method must be one of .*, got None"),
-    (lambda: gl.Growth(at=(5,)).epochs(5), "within 1 … 4"), (lambda: learning_rate("linear", 0, 5), "one of cosine, .*, got 'linear'"),
+    (lambda: gl.Growth(at=(5,)).epochs(5), "within 1 … 4"),
+    (lambda: learning_rate("linear", 0, 5), "one of cosine, .*, got 'linear'"),
     (lambda: learning_rate("cosine", 13, 12), "epoch must lie within the run.* got 13 of 12"),
-    (lambda: learning_rate("restarts", 0, 0), "got 0 of 0"), (lambda: learning_rate("cosine", math.nan, 2), "got nan of 2"),
+    (lambda: learning_rate("restarts", 0, 0), "got 0 of 0"),
+    (lambda: learning_rate("cosine", math.nan, 2), "got nan of 2"),
 ])  # fmt: skip
 def test_impossible_schedules_say_why(make, message):
     with pytest.raises(ValueError, match=message):
@@ -483,8 +488,10 @@ def test_growth_stops_at_the_size_or_the_performance_wanted(data):
     ({"decorrelate": {"penalty": "cosine"}}, "penalty must be one of .*, got 'cosine'"),
     ({"decorrelate": {"dose": 1}}, "option of decorrelate must be one of penalty.*, got 'dose'"),
     ({"when": "sometimes"}, "when must be one of after_growth, every_epoch.*, got 'sometimes'"),
-    ({"gate": 1.5}, r"max_cosine must be in \[0, 1\]"), ({"gate": {"threshold": 0.9}}, "option of gate must be one of .*, got 'threshold'"),
-    ({"until": 1.5}, r"until must be in \(0, 1\], got 1.5: a validation accuracy, or a whole number of parameters"), ({"until": 0}, "got 0"),
+    ({"gate": 1.5}, r"max_cosine must be in \[0, 1\]"),
+    ({"gate": {"threshold": 0.9}}, "option of gate must be one of .*, got 'threshold'"),
+    ({"until": 1.5}, r"until must be in \(0, 1\], got 1.5: a validation accuracy, or a whole number of parameters"),
+    ({"until": 0}, "got 0"),
     ({"until": True}, "got True"), ({"until": "0.9"}, "got '0.9'"),
 ])  # fmt: skip
 def test_wrong_options_of_growth_are_named_before_training(options, message):

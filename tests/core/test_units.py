@@ -256,9 +256,11 @@ def test_a_loss_from_before_can_still_be_read_and_never_gives_wrong_gradients():
 
 
 @pytest.mark.parametrize("make", [
-    lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, foreach=True), lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, fused=True),
+    lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, foreach=True),
+    lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, fused=True),
     lambda p: torch.optim.Adam(p, 0.01, fused=True), lambda p: torch.optim.Adam(p, 0.01, foreach=True, amsgrad=True),
-    lambda p: torch.optim.AdamW(p, 0.01), lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.9), lambda p: torch.optim.NAdam(p),
+    lambda p: torch.optim.AdamW(p, 0.01), lambda p: torch.optim.RMSprop(p, 0.01, momentum=0.9),
+    lambda p: torch.optim.NAdam(p),
 ], ids=["sgd foreach", "sgd fused", "adam fused", "adam foreach amsgrad", "adamw", "rmsprop", "nadam"])  # fmt: skip
 def test_optimizers_go_on(make):
     model = gl.vgg5(4)

@@ -98,16 +98,21 @@ def test_a_setting_of_another_version_is_named():
 
 
 @pytest.mark.parametrize("changes, message", [
-    ({"data": "imagenet"}, "data set must be one of critters, .*, got 'imagenet'"), ({"limit": 1}, "limit must be a whole number of at least 2"),
+    ({"data": "imagenet"}, "data set must be one of critters, .*, got 'imagenet'"),
+    ({"limit": 1}, "limit must be a whole number of at least 2"),
     ({"limit": 10.5}, "limit must be"), ({"reliability": 5}, "reliability must be in \\[0, 1\\], got 5"),
     ({"reliability": math.nan}, "reliability must be"), ({"shortcut": -1}, "shortcut must be in \\[0, 1\\], got -1"),
     ({"augment": "no"}, "augment must be True or False, got 'no'"), ({"refresh": "yes"}, "refresh must be"),
     ({"at": (1.5,)}, "each epoch in at must be a whole number"), ({"at": 3}, "at must be several epochs, got 3"),
-    ({"every": 2.5, "at": ()}, "every must be"), ({"budget": "money"}, "budget must be one of .*, got 'money'"), ({"seed": True}, "seed must be"),
-    ({"width": 4.0}, "width must be a whole number of at least 1, got 4.0"), ({"width": (4, 4, 4.5, 4)}, "width must be .* got 4.5"),
-    ({"data": "digits", "model": "vgg16"}, "vgg16 takes pictures of 32×32 pixels or more, and these have 8: take mlp or mobilenet"),
+    ({"every": 2.5, "at": ()}, "every must be"), ({"budget": "money"}, "budget must be one of .*, got 'money'"),
+    ({"seed": True}, "seed must be"),
+    ({"width": 4.0}, "width must be a whole number of at least 1, got 4.0"),
+    ({"width": (4, 4, 4.5, 4)}, "width must be .* got 4.5"),
+    ({"data": "digits", "model": "vgg16"},
+     "vgg16 takes pictures of 32×32 pixels or more, and these have 8: take mlp or mobilenet"),
     ({"lr": None}, "lr must be in \\(0, inf\\), got None"), ({"rate": "high"}, "rate must be in .* got 'high'"),
-    ({"data": "folder:"}, "data set must be one of .*, got 'folder:'"), ({"data": 3}, "data set must be one of .*, got 3"),
+    ({"data": "folder:"}, "data set must be one of .*, got 'folder:'"),
+    ({"data": 3}, "data set must be one of .*, got 3"),
 ])  # fmt: skip
 def test_a_run_that_cannot_be_trained_is_refused_with_the_value(changes, message):
     with pytest.raises(ValueError, match=message):

@@ -32,18 +32,14 @@ from growlab.machine import threads
 from growlab.records import History
 
 LIMIT = 20.0  # seconds for a run, unless $GROWLAB_LIVE_SECONDS says otherwise
-METHODS = {  # fmt: skip
-    "never grown": "never",
-    "random": "random",
-    "copies": "net2net",
-    "splitting": "splitting",
-    "firefly": "firefly",
-}
+METHODS = {
+    "never grown": "never", "random": "random", "copies": "net2net", "splitting": "splitting", "firefly": "firefly",
+}  # fmt: skip
 RECORD = "growth_lab.json"
 
 
 def growth_lab(folder="runs/lab", **start) -> "GrowthLab":
-    """Method, K, rate and seed; Start and Stop; the accuracy over the band of recorded seeds, and the widths as they grow.
+    """Method, K, rate and seed; Start and Stop; the accuracy over the band of recorded seeds, and the growing widths.
 
     A run ends after 20 seconds, or after as many as ``$GROWLAB_LIVE_SECONDS`` says: ``inf`` on a slow machine. The last
     two stay side by side. "Save as record" puts the last one, if it is finished, into ``folder``, where
@@ -145,7 +141,7 @@ class GrowthLab(Explorer):
         self.save_button.disabled, self.start_button.disabled, self.stop_button.disabled = not finished, False, True
 
     def _listen(self, process, pipe, pair):
-        """What the process sends: None when it begins, the history after each epoch, at last one with a result or words."""
+        """What the process sends: None at its beginning, the history after each epoch, at last a result or words."""
         run, began = pair[0], None
         while self.process is process:
             said = None
@@ -227,67 +223,61 @@ def name_of(run):
 
 
 def show(method, k, rate, seed, kept=()):
-    """The pure function behind ``growth_lab``: the recorded seeds of a setting's arm, and up to two runs, (Run, History)."""
+    """The pure function behind ``growth_lab``: the recorded seeds of a setting's arm, and two runs, (Run, History)."""
     run = run_of(method, k, rate, seed)
     penalised = run.method and run.k > 0
     recorded_runs = band(f"{method}+penalty" if penalised else method)
-    numbers = {
-        "seeds": len(recorded_runs),
-        "recorded_mean": recorded_runs[:, -1].mean(),
-        "recorded_sd": recorded_runs[:, -1].std(ddof=1),
-    }
+    ends = recorded_runs[:, -1]
+    numbers = {"seeds": len(ends), "recorded_mean": ends.mean(), "recorded_sd": ends.std(ddof=1)}
     figure, axes = panels((4.6, 2.6, 2.6), (10.4, 3.2), left=0.05)
-    x = np.arange(1, recorded_runs.shape[1] + 1)
-    axes[0].fill_between(
-        x, recorded_runs.min(0), recorded_runs.max(0), color="#D9D9D9", label=f"{len(recorded_runs)} recorded seeds"
-    )
-    axes[0].plot(x, recorded_runs.mean(0), color=BLACK, ls=":", lw=2, label="their mean")
-    told = []
-    for (other, history), (color, style, mark) in zip(kept[::-1], ((BLUE, "-", "o"), (RED, "--", "s"))):
-        accuracy = [row["val_accuracy"] for row in history.epochs]
-        if accuracy:
-            axes[0].plot(
-                x[: len(accuracy)], accuracy, color=color, ls=style, marker=mark, ms=5, lw=2, label=name_of(other)
-            )
-            numbers.setdefault("runs", []).append(accuracy[-1])
-            told.append(
-                f"{name_of(other)}: {accuracy[-1]:.0%} after epoch {len(accuracy)}, {history.epochs[-1]['parameters']:,} parameters"
-            )
-    frame(
-        axes[0],
-        "validation accuracy",
-        "epoch",
-        (0.5, len(x) + 0.5),
-        (0, 1),
-        range(2, len(x) + 1, 2),
-        (0, 0.25, 0.5, 0.75, 1),
-    )
-    legend(axes[0], loc="upper left")
-    highest = max(
-        [20, *(row["widths"][unit] for _, history in kept for row in history.epochs for unit in row["widths"])]
-    )
+    numbers["runs"], told = _draw_accuracy(axes[0], recorded_runs, kept)
+    highest = max([20, *(width for _, history in kept for row in history.epochs for width in row["widths"].values())])
     for cell, place in zip(axes[1:], (1, 2)):
         other, history = kept[-place] if len(kept) >= place else (None, None)
-        for i, unit in enumerate(history.epochs[0]["widths"] if history and history.epochs else ()):
-            widths = [row["widths"][unit] for row in history.epochs]
-            color, style, _ = LINES[i % len(LINES)]
-            cell.step(
-                range(len(widths) + 1),
-                [widths[0], *widths],
-                where="pre",
-                color=color,
-                ls=style,
-                lw=2,
-                label=f"layer {i + 1}",
-            )
-        title = "neurons: no run yet" if other is None else f"neurons: {name_of(other)}"
-        frame(cell, title, "epoch", (0, len(x)), (0, 1.1 * highest), range(0, len(x) + 1, 4))
-        if history and history.epochs:
-            legend(cell, loc="upper left")
+        _draw_widths(cell, other, history, recorded_runs.shape[1], highest)
+    with_k = f" with K = {K[method]}" if penalised else ""
+    rate = " of them, at a growth rate of 35 %" if run.method else ""
     figure.alt = (
-        f"Grey: the validation accuracy of {len(recorded_runs)} recorded seeds of “{method}”{f' with K = {K[method]}' if penalised else ''} on critters, "
-        f"from the worst to the best{' of them, at a growth rate of 35 %' if run.method else ''}; in the end {numbers['recorded_mean']:.0%} on average, with a standard deviation of {100 * numbers['recorded_sd']:.1f} points. "
+        f"Grey: the validation accuracy of {len(ends)} recorded seeds of “{method}”{with_k} on critters, "
+        f"from the worst to the best{rate}; in the end {ends.mean():.0%} on average, with a standard deviation of "
+        f"{100 * numbers['recorded_sd']:.1f} points. "
         + ("; ".join(told) if told else "No run yet")
         + f". Start trains {name_of(run)}."
     )
+    if not numbers["runs"]:
+        del numbers["runs"]
     return figure, numbers
+
+
+def _draw_accuracy(axes, recorded_runs, kept):
+    """The band of recorded seeds and the runs over it; returns where the runs are by now, and that in words."""
+    x, ends, told = np.arange(1, recorded_runs.shape[1] + 1), [], []
+    label = f"{len(recorded_runs)} recorded seeds"
+    axes.fill_between(x, recorded_runs.min(0), recorded_runs.max(0), color="#D9D9D9", label=label)
+    axes.plot(x, recorded_runs.mean(0), color=BLACK, ls=":", lw=2, label="their mean")
+    for (run, history), (color, style, mark) in zip(kept[::-1], ((BLUE, "-", "o"), (RED, "--", "s"))):
+        accuracy = [row["val_accuracy"] for row in history.epochs]
+        if accuracy:
+            how = {"color": color, "ls": style, "marker": mark, "ms": 5, "lw": 2, "label": name_of(run)}
+            axes.plot(x[: len(accuracy)], accuracy, **how)
+            ends.append(accuracy[-1])
+            size = f"{history.epochs[-1]['parameters']:,} parameters"
+            told.append(f"{name_of(run)}: {accuracy[-1]:.0%} after epoch {len(accuracy)}, {size}")
+    ticks = range(2, len(x) + 1, 2), (0, 0.25, 0.5, 0.75, 1)
+    frame(axes, "validation accuracy", "epoch", (0.5, len(x) + 0.5), (0, 1), *ticks)
+    legend(axes, loc="upper left")
+    return ends, told
+
+
+def _draw_widths(axes, run, history, epochs, highest):
+    """The neurons of each layer of a run, if there is one."""
+    rows = history.epochs if history else []
+    for i, unit in enumerate(rows[0]["widths"] if rows else ()):
+        widths = [row["widths"][unit] for row in rows]
+        color, style, _ = LINES[i % len(LINES)]
+        x, y = range(len(widths) + 1), [widths[0], *widths]
+        axes.step(x, y, where="pre", color=color, ls=style, lw=2, label=f"layer {i + 1}")
+    title = "neurons: no run yet" if run is None else f"neurons: {name_of(run)}"
+    frame(axes, title, "epoch", (0, epochs), (0, 1.1 * highest), range(0, epochs + 1, 4))
+    if rows:
+        legend(axes, loc="upper left")
