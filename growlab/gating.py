@@ -14,8 +14,6 @@ from growlab.structure.graph import named_tensors
 from growlab.structure.units import Unit
 from growlab.watching import evaluating, hooked
 
-ON = ("weights", "activations", "both")
-
 
 @torch.no_grad()
 def gate(model: nn.Module, found: dict[str, Unit], candidates: list, max_cosine: float, *, on, batches, soft, seed):
@@ -56,7 +54,7 @@ def gate(model: nn.Module, found: dict[str, Unit], candidates: list, max_cosine:
 def check_gate(max_cosine=0.9, on="weights", soft=False) -> None:
     """Raise ``ValueError`` for options out of range."""
     number("max_cosine", max_cosine, "[0, 1]", "0.9 keeps out what is within 26° of another")
-    one_of("on", on, ON)
+    one_of("on", on, ("weights", "activations", "both"))
     flag("soft", soft, "True lets some of the similar ones in")
 
 

@@ -110,12 +110,12 @@ def moments(at: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(set(at)))
 
 
-def after_epoch(growth, model, data, optimizer, history, row, *, epochs, seed, batch_size) -> dict:
+def after_epoch(growth, model, data, optimizer, history, row, recipe) -> dict:
     """Grow if it is time, then take the K steps; the history notes both. Returns the seconds of each, without notes.
 
-    ``row``: the epoch's own, in the history; ``epochs``: of the whole run.
+    ``row``: the epoch's own, for the history; ``recipe``: how the whole run is trained.
     """
-    epoch, seconds = row["epoch"], {}
+    epoch, epochs, seed, batch_size, seconds = row["epoch"], recipe.epochs, recipe.seed, recipe.batch_size, {}
     grows = epoch in growth.epochs(epochs) and not growth.enough(row)
     steps = growth.k and (grows or (growth.when == "every_epoch" and epoch < epochs))
     before = copy.deepcopy(model) if steps and growth.decorrelate.get("target") == "outputs" else None

@@ -78,6 +78,7 @@ def _vgg(blocks, width, classes, channels):
 
 
 def _conv(inputs, outputs, kernel, stride=1, groups=1):
+    whole("channels", inputs, 1, "3 for colours")
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, groups=groups, bias=False)
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
 

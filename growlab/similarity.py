@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from growlab.checks import whole
 from growlab.machine import in_double
 
 HISTOGRAM_BINS = 40  # of width 0.05 from −1 to 1
@@ -61,6 +62,7 @@ def null_bands(n: int, d: int) -> tuple[float, float]:
 
     1/√D and √(2 / (n(n−1)D)). Without these bands deep layers look better for free. NaN for μ of one neuron.
     """
+    n, d = _sizes(n, d)
     return 1 / math.sqrt(d), math.sqrt(2 / (n * (n - 1) * d)) if n > 1 else math.nan
 
 
@@ -69,7 +71,12 @@ def welch_bound(n: int, d: int) -> float:
 
     0 for n ≤ D. Reached by tight frames. The bound of the *largest* |cosine| is its square root.
     """
+    n, d = _sizes(n, d)
     return max(n - d, 0) / (d * max(n - 1, 1))
+
+
+def _sizes(n, d):
+    return whole("n", n, 1, "a number of filters"), whole("d", d, 1, "the number of their entries")
 
 
 def effective_rank(weight: Tensor) -> float:

@@ -39,11 +39,10 @@ def learning_rate(schedule: str, epoch: float, epochs: int, growths=()) -> float
     "constant_then_cosine": 1 for the first 40 % of the run, then a half cosine: grow early, decay long.
     """
     one_of("schedule", schedule, SCHEDULES)
-    if not 0 <= epoch <= epochs or epochs == 0:
-        raise ValueError(f"epoch must lie within the run, from 0 to epochs, at least 1, got {epoch} of {epochs}")
-    start, end = 0.0, float(epochs)
+    epochs = whole("epochs", epochs, 1, "of the whole run")
+    epoch, start, end = number("epoch", epoch, f"[0, {epochs}]", "it must lie within the run"), 0.0, float(epochs)
     if schedule == "restarts":
-        edges = [0, *growths, epochs]
+        edges = [0, *(whole("growths", growth, 1, "epochs, as at=") for growth in growths), epochs]
         start, end = next((a, b) for a, b in zip(edges, edges[1:]) if epoch < b or b == epochs)
     elif schedule == "constant_then_cosine":
         start = CONSTANT_PART * epochs
@@ -101,15 +100,13 @@ def train(
     optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
     history, checkpoint = _begin(model, data, optimizer, recipe, growth, folder)
     done, steps = len(history.epochs), len(data.batches("train", batch_size))
-    shown = {"desc": "training", "unit": "batch", "leave": False, "disable": not progress}
-    bar = tqdm(total=recipe.epochs * steps, initial=done * steps, **shown)
+    bar = tqdm(desc="training", total=recipe.epochs * steps, initial=done * steps, leave=False, disable=not progress)
     with threads(history.environment["threads"]), bar:
         try:
             for epoch in range(done, recipe.epochs):
                 row = _learn(model, data, optimizer, recipe, growths, epoch, bar)
                 if growth:
-                    how = {"epochs": recipe.epochs, "seed": recipe.seed, "batch_size": recipe.batch_size}
-                    row["seconds"] |= after_epoch(growth, model, data, optimizer, history, row, **how)
+                    row["seconds"] |= after_epoch(growth, model, data, optimizer, history, row, recipe)
                 history.epochs.append(row)
                 if epoch + 1 == recipe.epochs:
                     _finish(model, data, history)
@@ -148,9 +145,7 @@ def _learn(model, data, optimizer, recipe, growths, epoch, bar):
     started = time.perf_counter()
     batches = data.batches("train", recipe.batch_size, augment=recipe.augment, seed=(recipe.seed, "data", epoch))
 
-    def rate(part):
-        return recipe.lr * learning_rate(recipe.schedule, epoch + part, recipe.epochs, growths)
-
+    rate = lambda part: recipe.lr * learning_rate(recipe.schedule, epoch + part, recipe.epochs, growths)
     with seeded(recipe.seed, "dropout", epoch):  # which draws from the global generator
         loss, accuracy = _train_epoch(model, batches, optimizer, PRECISIONS[recipe.precision], bar, rate)
     trained = time.perf_counter()
@@ -168,8 +163,7 @@ def _learn(model, data, optimizer, recipe, growths, epoch, bar):
 def _finish(model, data, history):
     last = history.epochs[-1]
     note_similarity(model, history, last["epoch"], "end")
-    history.result = {"test_accuracy": evaluate(model, data.test)}
-    history.result |= {name: last[name] for name in ("parameters", "widths")}
+    history.result = {"test_accuracy": evaluate(model, data.test), **{n: last[n] for n in ("parameters", "widths")}}
 
 
 @torch.inference_mode()

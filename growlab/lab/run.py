@@ -84,6 +84,7 @@ class Run(Recipe):
         if self.limit is not None:
             whole("limit", self.limit, 2, "at least one picture to train on and one to validate")
         whole("threads", self.threads, 1, "so many cores compute")
+        whole("k", self.k, 0, "so many steps; the paper tried 1 … 30")
         for name, value in self.drawing.items():
             if self.data != "critters":
                 raise ValueError(f"{name}={value} is of critters, not of {self.data}: leave it out")

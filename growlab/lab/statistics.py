@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from growlab.checks import number
 from growlab.lab.paper import paper_seconds
 from growlab.lab.treatments import METHODS_OF_THE_PAPER
 
@@ -40,6 +41,7 @@ def summary(table: pd.DataFrame, contrasts: list | None = None, margin: float = 
     ``paper_seconds`` are of another machine and of 250 epochs; the check marks of the paper's table 3 are lost, its
     rows taken in the order of its text. Its accuracies are not in our source.
     """
+    margin = number("margin", margin, "(0, inf)", "in points of accuracy")
     for contrast in contrasts or ():
         if isinstance(contrast, str) or len(contrast) != 2:
             raise ValueError(

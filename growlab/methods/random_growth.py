@@ -7,6 +7,7 @@ network draws neurons without replacement, uniformly over all units.
 import torch
 from torch import nn
 
+from growlab.checks import number
 from growlab.plans import Candidate, GrowthPlan
 from growlab.seeds import random_stream
 from growlab.structure.graph import named_tensors
@@ -22,6 +23,7 @@ def fresh(model: nn.Module, batches=None, *, seed: int = 0, outgoing: float = 0.
     neuron learns all the same (its outgoing weights have a gradient at once); if the *incoming* ones were zero as
     well it would be dead for ever.
     """
+    outgoing = number("outgoing", outgoing, "[0, inf)", "at 0 the function is kept")
     tensors, generator = named_tensors(model), random_stream(seed, "fresh neurons")
     candidates, found = [], growable(model, coupled)
     for unit in found:
@@ -45,6 +47,7 @@ def net2net(model: nn.Module, batches=None, *, seed: int = 0, step: float = 0.0,
     With ``step`` > 0 child and parent are moved apart by ± a random direction of that length (the random split of
     Elsken et al. 2017, the baseline in the Firefly study); at 0 the function is kept exactly.
     """
+    step = number("step", step, "[0, inf)", "at 0 the function is kept")
     tensors, generator = named_tensors(model), random_stream(seed, "copies")
     candidates, found = [], growable(model, coupled)
     for unit in found:

@@ -63,8 +63,7 @@ def splitting(
     """
     if batches is None:
         raise ValueError("splitting needs batches: gl.propose('splitting', model, data.batches('train', 128))")
-    number("step", step, "(0, inf)", "1e-2 is as published")
-    number("beta", beta, "(0, inf)", "3 is as published")
+    step = number("step", step, "(0, inf)", "1e-2 is as published")
     one_of("path", path, PATHS)
     fit, held_out = (whole(*given, 1, "4 batches are usual") for given in (("fit", fit), ("held_out", held_out)))
     batches = list(islice(batches, fit + held_out * require_negative))
@@ -131,7 +130,7 @@ class Observer(fx.Interpreter):
     def __init__(self, model, found, beta):
         super().__init__(model, graph=trace(model))
         names, reasons = {unit.name for unit in found}, {}
-        self.beta, self.bends = beta, {}
+        self.beta, self.bends = number("beta", beta, "(0, inf)", "3 is as published"), {}
         for producer in self.graph.nodes:
             if producer.op == "call_module" and producer.target in names:
                 try:

@@ -266,9 +266,9 @@ def test_growth_epochs():
     (lambda: gl.Growth(None, every=2), "method must be one of .*, got None"),
     (lambda: gl.Growth(at=(5,)).epochs(5), "within 1 … 4"),
     (lambda: learning_rate("linear", 0, 5), "one of cosine, .*, got 'linear'"),
-    (lambda: learning_rate("cosine", 13, 12), "epoch must lie within the run.* got 13 of 12"),
-    (lambda: learning_rate("restarts", 0, 0), "got 0 of 0"),
-    (lambda: learning_rate("cosine", math.nan, 2), "got nan of 2"),
+    (lambda: learning_rate("cosine", 13, 12), "epoch must be in .* got 13: it must lie within the run"),
+    (lambda: learning_rate("restarts", 0, 0), "epochs must be a whole number of at least 1, got 0"),
+    (lambda: learning_rate("cosine", math.nan, 2), "epoch must be in .* got nan"),
 ])  # fmt: skip
 def test_impossible_schedules_say_why(make, message):
     with pytest.raises(ValueError, match=message):
