@@ -3,7 +3,7 @@
     python data/recipes/cifar10_copies.py FOLDER    trains in FOLDER, goes on where it was stopped, writes the record
 
 260 runs. The contrasts, the seeds, the margin and the length of the placebo were fixed before the first one: they stand
-in the docstring of the grid, ``growlab.experiments.copies``. ``growlab results cifar10_copies.json`` shows the record.
+in the docstring of the grid, ``growlab.lab.grids.copies``. ``growlab results cifar10_copies.json`` shows the record.
 """
 
 import sys
@@ -20,4 +20,4 @@ def runs():
 
 if __name__ == "__main__":
     gl.execute(runs(), folder := sys.argv[1])
-    gl.collect(folder, Path(__file__).parents[1] / "results" / "cifar10_copies.json")
+    gl.collect(folder, Path(__file__).parents[1] / "results" / "cifar10_copies.json", epochs=1)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from growlab.checks import whole
 from growlab.files import write_atomically
 from growlab.lab.folder import read, state
 from growlab.lab.run import DEFAULTS, Run
@@ -17,7 +18,6 @@ from growlab.machine import environment
 PHASES = {"training": "training", "evaluation": "evaluation", "growth": "growth", "penalty": "decorrelation"}
 MOMENTS = {"before": "after growth", "after": "after decorrelation", "end": "end"}  # of the last K steps; of the run
 COSINES = ("mean_cosine", "mean_absolute_cosine", "twin_angle")
-KEPT_EPOCHS = 30
 
 
 def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
@@ -58,14 +58,15 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
     return table
 
 
-def collect(folder, file) -> None:
+def collect(folder, file, epochs: int = 30) -> None:
     """Write what a folder of runs has left into one JSON file that is small enough to be kept, a line for each run.
 
     ``environments`` and ``runs``. Each run has its settings other than the defaults (``run``), ``state``, the
-    ``figures`` of ``results``, and if finished its ``environment`` (an index), ``epochs`` (30 at most, the last among
-    them), ``growths`` (with the kinds of new neurons) and ``similarity``: the cosines of each layer at the last growth
-    and at the end, with a histogram for the second layer. Six digits of the figures, four of the rest.
+    ``figures`` of ``results``, and if finished its ``environment`` (an index), ``epochs`` (so many at most, the last
+    among them), ``growths`` (with the kinds of new neurons) and ``similarity``: the cosines of each layer at the last
+    growth and at the end, with a histogram for the second layer. Six digits of the figures, four of the rest.
     """
+    whole("epochs", epochs, 1, "30 are enough for a curve")
     if not Path(folder).is_dir():
         raise ValueError(f"{folder} is no folder of runs, so there is nothing to collect from it")
     lines, environments = [], []
@@ -79,7 +80,7 @@ def collect(folder, file) -> None:
             if history["environment"] not in environments:
                 environments.append(history["environment"])
             row["environment"] = environments.index(history["environment"])
-            row["epochs"] = history["epochs"][:: -max(1, math.ceil(len(history["epochs"]) / KEPT_EPOCHS))][::-1]
+            row["epochs"] = history["epochs"][:: -max(1, math.ceil(len(history["epochs"]) / epochs))][::-1]
             row["growths"] = [event | {"new": Counter(event["new"]["kind"])} for event in history["growths"]]
             row["similarity"] = [_compact(note) for note in _last_notes(history).values()]
             for epoch in row["epochs"]:
