@@ -1,5 +1,6 @@
 # make lab     the course in JupyterLab
 # make test    every test: the library, the notebooks, and their knobs in a browser
+# make quick   the tests for between: no notebooks, no browser, no processes, no large models
 # make times   how long each notebook takes; writes it into them and the README
 #
 # Both use .venv. It is made on first use, and brought up to date when pyproject.toml or constraints.txt changes.
@@ -27,11 +28,12 @@ $(STAMP): FORCE
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench times clean FORCE
+.PHONY: help lab test quick bench times clean FORCE
 
 help:
 	@echo "make lab     open the course in JupyterLab"
 	@echo "make test    run every test"
+	@echo "make quick   run the tests that take less than three minutes together"
 	@echo "make bench   measure how long things take"
 	@echo "make times   measure how long each notebook takes, and write it into them and the README"
 	@echo "make clean   remove .venv and caches; notebooks, data and runs stay"
@@ -47,6 +49,10 @@ lab: $(STAMP)
 test: $(STAMP)
 	@echo "==> Running all tests: the library's and, as tests, the notebooks"
 	@$(RUN) -m pytest $(PYTEST)
+
+quick: $(STAMP)
+	@echo "==> Running the quick tests"
+	@$(RUN) -m pytest $(PYTEST) -m "not browser and not notebooks and not processes and not slow" tests
 
 bench: $(STAMP)
 	@echo "==> Measuring training, surgery, imports and drawing"

@@ -36,6 +36,12 @@ def pytest_configure(config):
     os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,::1,localhost"
 
 
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.suffix == ".ipynb":
+            item.add_marker("notebooks")
+
+
 @pytest.fixture(autouse=True)
 def fixed_seeds():
     import torch

@@ -158,6 +158,7 @@ def test_make_says_what_it_can_do():
     assert [line.split()[1] for line in said.splitlines() if line.startswith("make ")] == [
         "lab",
         "test",
+        "quick",
         "bench",
         "times",
         "clean",
@@ -276,6 +277,7 @@ def test_import_is_light(tmp_path):
 RUN = "run --data critters --limit 300 --model vgg5 --width 4 --method random --every 1 --epochs 2 --threads 1".split()
 
 
+@pytest.mark.processes
 def test_run_trains_grows_and_leaves_a_record(tmp_path):
     first = python("-m", "growlab", *RUN, "--out", "run", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
@@ -295,6 +297,7 @@ def test_run_trains_grows_and_leaves_a_record(tmp_path):
     assert shown.stdout == first.stdout
 
 
+@pytest.mark.processes
 def test_run_grows_a_model_of_your_own(tmp_path):
     (tmp_path / "mine.py").write_text(
         "import growlab as gl\ndef small(): return gl.vgg5(3)[:-1].append(gl.mlp([3, 5, 10])[1:])\n"
@@ -362,6 +365,7 @@ def test_readme_shows_pictures_and_files_that_are_there():
         assert "://" in target or (ROOT / target).exists(), target
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize(
     "code", re.findall(r"```python\n(.*?)```", README, re.S), ids=lambda code: code.split("\n")[-2][:30]
 )

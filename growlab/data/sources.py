@@ -14,6 +14,7 @@ import zipfile
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+from urllib.error import HTTPError
 
 import numpy as np
 import torch
@@ -164,6 +165,8 @@ def _fetch(kind, root):
                 socket.setdefaulttimeout(STALL_SECONDS)  # torchvision sets none, and would wait for ever
                 kind(unfinished, download=True)
     except (OSError, RuntimeError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # an answer such as 404 holds a socket
         if by_hand:
             hint = "make room and allow writing, or move it to another folder and name that by root= or GROWLAB_DATA"
             raise RuntimeError(f"{archive} could not be unpacked there ({error}): {hint}") from error
@@ -219,7 +222,7 @@ def _cached(path, files, size, cache):
     store = cache / f"{path.name}-{digest(str(path), size)}.npz"  # one for each folder and size: none pile up
     fingerprint = digest(size, files)
     try:
-        with np.load(store) as stored:
+        with open(store, "rb") as file, np.load(file) as stored:  # which would leave a damaged file open
             if str(stored["fingerprint"]) == fingerprint:
                 return stored["images"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

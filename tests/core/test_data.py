@@ -202,6 +202,7 @@ def test_a_channel_without_contrast_gives_zeros_not_nan():
     assert torch.equal(next(iter(split.batches()))[0], torch.zeros(4, 1, 8, 8))
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_a_gpu_gets_the_same_batches_without_waiting_within_a_pass():
     splits = {device: load_data("digits", device=device).train for device in ("cpu", "cuda")}

@@ -160,6 +160,7 @@ def start(folder, threads=1, pause=None):
     return subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
 
 
+@pytest.mark.processes
 def test_kill_9_loses_nothing_and_the_run_keeps_its_number_of_threads(tmp_path):
     with start(tmp_path / "whole") as process:
         pass

@@ -11,7 +11,12 @@ UNITS = {  # with one producer, all
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", MODELS)
+QUICK = ("resnet18", "squeezenet1_0", "mobilenet_v3_small")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in MODELS]
+)
 def test_every_unit_grows_at_once_and_the_function_stays(name):
     row = examine(name)
     assert (row["units"], row["all units"]) == UNITS[name]

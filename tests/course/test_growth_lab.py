@@ -18,6 +18,7 @@ from growlab.records import History
 
 SMALL = replace(live_run.QUICK, limit=100, epochs=4)
 TRAIN = live_run._train
+pytestmark = pytest.mark.processes
 
 
 @pytest.fixture

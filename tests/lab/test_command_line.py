@@ -94,6 +94,7 @@ def test_options_of_a_grid_and_of_one_network_are_not_mixed(arguments, message, 
     assert stopped.value.code == 2 and said.startswith("usage: growlab") and message in said
 
 
+@pytest.mark.processes
 def test_a_loss_that_explodes_is_told(tmp_path, capsys):
     run = f"run --data digits --model mlp --width 8 --epochs 2 --method none --lr 1e30 --out {tmp_path / 'run'}"
     assert main(run.split()) == 1 and "the loss became nan in epoch 1: lower lr" in capsys.readouterr().out

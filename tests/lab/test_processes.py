@@ -66,6 +66,7 @@ def script(text, folder):
     return path
 
 
+@pytest.mark.processes
 def test_two_executors_on_one_folder_never_do_a_run_twice(tmp_path, monkeypatch):
     runs = [replace(TINY, seed=seed) for seed in range(6)]
     text = f"meet('you')\nexecute([replace(TINY, seed=seed) for seed in reversed(range(6))], {str(tmp_path)!r})"
@@ -104,6 +105,7 @@ if __name__ == "__main__":
 
 
 @in_proc
+@pytest.mark.processes
 def test_processes_may_be_killed_and_stopped_and_nothing_is_lost(whole, tmp_path):
     first, second = tmp_path / "first is dead", tmp_path / "second is dead"
     gates, folder = {3: str(first), 5: str(second)}, str(tmp_path / "runs")
@@ -135,6 +137,7 @@ def test_a_process_of_the_pool_ends_with_its_lifeline():
 
 
 @in_proc
+@pytest.mark.processes
 def test_dask_goes_on_when_a_worker_is_killed_in_mid_run(whole, tmp_path):
     distributed, dask = pytest.importorskip("distributed"), pytest.importorskip("dask")
     waits = dict.fromkeys(("connect", "tcp"), f"{PATIENCE} s")
