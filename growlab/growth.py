@@ -156,8 +156,7 @@ def _grow(growth, model, data, optimizer, history, epoch, seed, batch_size):
 def _take_steps(growth, model, batches, history, epoch, seed, before):
     started, options = time.perf_counter(), dict(growth.decorrelate)
     if options.get("target") or options.get("refresh"):
-        count = max(growth.k + 1, REFRESH_BATCHES if options.get("refresh") else 0)
-        options["batches"] = list(islice(batches, count))
+        options["batches"] = list(islice(batches, max(growth.k + 1, REFRESH_BATCHES * bool(options.get("refresh")))))
     if before is not None:
         options["target"] = before
     trace = decorrelate(model, growth.k, twins=_twins(history), seed=seed, **options)

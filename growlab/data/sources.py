@@ -14,7 +14,6 @@ import zipfile
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
-from urllib.error import HTTPError
 
 import numpy as np
 import torch
@@ -140,8 +139,9 @@ def _cifar(name, root):
         try:
             loaded = kind(root, train=split == "train")
         except RuntimeError as error:  # torchvision's checksums
-            text = f"{folder} is incomplete or damaged: delete or rename it, and load {name} again, which makes it anew"
-            raise RuntimeError(text) from error
+            raise RuntimeError(
+                f"{folder} is incomplete or damaged: delete or rename it, and load {name} again"
+            ) from error
         images = np.ascontiguousarray(loaded.data.transpose(0, 3, 1, 2))
         arrays[split] = {"images": images, "labels": np.array(loaded.targets, np.int64)}
     return loaded.classes, arrays, {"shift": 4, "flip": True}
@@ -165,8 +165,7 @@ def _fetch(kind, root):
                 socket.setdefaulttimeout(STALL_SECONDS)  # torchvision sets none, and would wait for ever
                 kind(unfinished, download=True)
     except (OSError, RuntimeError, HTTPException) as error:
-        if isinstance(error, HTTPError):
-            error.close()  # an answer such as 404 holds a socket
+        getattr(error, "close", bool)()  # an answer such as 404 holds a socket
         if by_hand:
             hint = "make room and allow writing, or move it to another folder and name that by root= or GROWLAB_DATA"
             raise RuntimeError(f"{archive} could not be unpacked there ({error}): {hint}") from error
