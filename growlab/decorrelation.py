@@ -31,9 +31,6 @@ from growlab.similarity import twin_angle, unit_rows
 from growlab.structure.units import growable, units
 from growlab.watching import evaluating
 
-TARGETS = ("labels", "outputs")
-PREVIOUS = ("before", "iteration")
-
 
 def decorrelate(
     model: nn.Module, k: int = 20, *, penalty: str = "absolute", weight_change: str = "sum",
@@ -144,7 +141,7 @@ def _check(k, penalty, weight_change, penalty_strength, change_strength, previou
     whole("k", k, 0, "so many steps; the paper tried 1 … 30")
     one_of("penalty", penalty, [*PENALTIES, "random"])
     one_of("weight_change", weight_change, CHANGES)
-    one_of("previous", previous, PREVIOUS)
+    one_of("previous", previous, ("before", "iteration"))
     number("penalty_strength", penalty_strength, "[0, inf)", "1 is usual")
     number("change_strength", change_strength, "[0, inf)", "1 is usual")
     if lr is not None and movement is not None:
@@ -152,7 +149,7 @@ def _check(k, penalty, weight_change, penalty_strength, change_strength, previou
     number("lr", 0 if lr is None else lr, "[0, inf)", "0.1 is usual")
     number("movement", 0 if movement is None else movement, "[0, inf)", "0.1 moves a layer by 10 % of its length")
     if not isinstance(target, nn.Module) and target is not None:
-        one_of("target", target, TARGETS)
+        one_of("target", target, ("labels", "outputs"))
 
 
 # The parts
