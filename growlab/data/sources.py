@@ -8,10 +8,8 @@ import hashlib
 import json
 import os
 import socket
-import tempfile
 import warnings
 import zipfile
-from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
 
@@ -21,6 +19,7 @@ import torch
 from growlab.checks import one_of, whole
 from growlab.data import critters
 from growlab.data.batches import Data, Split
+from growlab.files import appearing
 from growlab.seeds import random_stream
 
 STALL_SECONDS = 30  # a download is given up when the host has been silent for so long
@@ -88,19 +87,6 @@ def _moments(images):
     return mean.float(), torch.where(variance > 0, variance, 1.0).sqrt().float()  # a constant channel gives 0, not NaN
 
 
-@contextmanager
-def _finished(target):
-    """A folder to write in; what is there by the target's name takes its place, finished or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unfinished-", dir=target.parent) as unfinished:
-        yield Path(unfinished)
-        try:
-            os.replace(Path(unfinished, target.name), target)
-        except OSError:
-            if not target.is_dir():  # else another process was first, and its copy is as good
-                raise
-
-
 # A source takes (PATH or "", root, seed), and its options by keyword; it returns the names of the classes,
 # {split: {field of Split: array}}, and what augment=True does.
 def _critters(path, root, seed, *, n=6000, reliability=0.6, shortcut=0.0):
@@ -158,7 +144,7 @@ def _fetch(kind, root):
         hint = "Put a whole copy in its place, or delete it to have it downloaded"
         raise RuntimeError(f"{archive} is truncated or damaged: {found}. {hint}")
     try:
-        with _finished(root / kind.base_folder) as unfinished:
+        with appearing(root / kind.base_folder) as unfinished:
             if by_hand:
                 extract_archive(archive, unfinished)
             else:
@@ -228,7 +214,7 @@ def _cached(path, files, size, cache):
         pass  # none yet, or an unreadable one: it is written anew
     images = _decode([file for file, *_ in files], size)
     try:
-        with _finished(store) as unfinished:
+        with appearing(store) as unfinished:
             np.savez(unfinished / store.name, fingerprint=fingerprint, images=images)
     except OSError as error:
         warnings.warn(f"{cache} cannot keep the decoded pictures ({error}): the next load does it again", stacklevel=2)
