@@ -11,7 +11,7 @@ import pandas as pd
 
 from growlab.checks import whole
 from growlab.files import write_atomically
-from growlab.lab.folder import read, state
+from growlab.lab.folder import check_same, read, state
 from growlab.lab.run import DEFAULTS, Run
 from growlab.machine import environment
 
@@ -31,21 +31,24 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
     the share of pairs within ±0.1 (``near_zero``), averaged over layers, before and after the last K steps and at the
     end.
 
-    ``runs``: these only, in this order, with their labels. Raises ``FileNotFoundError`` for a source that is not there.
+    ``runs``: these only, in this order, with their labels. Raises ``FileNotFoundError`` for a source that is not there,
+    and ``ValueError`` for a damaged one, or if a folder that is named like one of ``runs`` holds another run.
     """
     source, runs = Path(source), runs if runs is None else list(runs)
     if source.is_file():
         try:
-            lines = json.loads(source.read_text())["runs"]
-            there = [Run(**line["run"]) for line in lines]
+            content = json.loads(source.read_text())
+            lines, defaults = content["runs"], content.get("defaults", {})  # which may have changed since
+            there = [Run(**defaults | line["run"]) for line in lines]
             found = {run.name: (line["state"], line["figures"]) for run, line in zip(there, lines)}
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{source} is no file of gl.collect, or damaged: {type(error).__name__}: {error}"
             ) from error
     elif source.is_dir():
-        there = _runs(source) if runs is None else runs
-        found = {run.name: _figures(source / run.name) for run in there}
+        places = _places(source, runs)
+        there = places.values()
+        found = {run.name: _figures(place) for place, run in places.items()}
     else:
         raise FileNotFoundError(f"{source} is neither a folder of gl.execute nor a file of recorded runs")
     rows = []
@@ -61,8 +64,8 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
 def collect(folder, file, epochs: int = 30) -> None:
     """Write what a folder of runs has left into one JSON file that is small enough to be kept, a line for each run.
 
-    ``environments`` and ``runs``. Each run has its settings other than the defaults (``run``), ``state``, the
-    ``figures`` of ``results``, and if finished its ``environment`` (an index), ``epochs`` (so many at most, the last
+    ``environments``, ``defaults`` and ``runs``. Each run has its settings other than the defaults (``run``), ``state``,
+    the ``figures`` of ``results``, and if finished its ``environment`` (an index), ``epochs`` (so many at most, the last
     among them), ``growths`` (with the kinds of new neurons) and ``similarity``: the cosines of each layer at the last
     growth and at the end, with a histogram for the second layer. Six digits of the figures, four of the rest.
     """
@@ -70,13 +73,13 @@ def collect(folder, file, epochs: int = 30) -> None:
     if not Path(folder).is_dir():
         raise ValueError(f"{folder} is no folder of runs, so there is nothing to collect from it")
     lines, environments = [], []
-    for run in _runs(folder):
-        now, figures = _figures(Path(folder) / run.name)
+    for place, run in _places(folder).items():
+        now, figures = _figures(place)
         kind, colon, path = run.data.partition(":")
         settings = {name: value for name, value in asdict(run).items() if value != DEFAULTS[name]}
         row = {"run": settings | {"data": kind + colon + Path(path).name}, "state": now}  # not where the pictures lay
         if now == "finished":
-            history = json.loads((Path(folder) / run.name / "record.json").read_text())
+            history = json.loads((place / "record.json").read_text())
             if history["environment"] not in environments:
                 environments.append(history["environment"])
             row["environment"] = environments.index(history["environment"])
@@ -87,12 +90,17 @@ def collect(folder, file, epochs: int = 30) -> None:
                 del epoch["learning_rate"]  # the schedule tells
         lines.append(json.dumps(_rounded(row, 4) | {"figures": _rounded(figures, 6)}, separators=(",", ":")))
     what = f"runs of growlab {environment()['growlab']}; gl.results and growlab results read this file"
-    head = json.dumps({"what": what, "environments": environments})[:-1]
+    head = json.dumps({"what": what, "environments": environments, "defaults": DEFAULTS})[:-1]
     write_atomically(file, (head + ',\n"runs": [\n' + ",\n".join(lines) + "\n]}\n").encode())
 
 
-def _runs(folder):
-    return [read(path, Run.from_json) for path in sorted(Path(folder).glob("*/run.json"))]
+def _places(folder, runs=None):
+    """{folder of a run: Run}: of all runs there, whatever their folders are called, or of given ones."""
+    if runs is None:
+        return {path.parent: read(path, Run.from_json) for path in sorted(Path(folder).glob("*/run.json"))}
+    for run in runs:
+        check_same(folder / run.name, run)
+    return {folder / run.name: run for run in runs}
 
 
 def _figures(place):

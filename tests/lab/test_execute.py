@@ -130,4 +130,6 @@ def test_a_folder_with_another_run_s_settings_is_never_taken_for_this_run(tmp_pa
         ValueError, match=r"holds a run with other settings; name: \(there, now\) {'lr': \(0.3, 0.05\)}"
     ):
         gl.execute([TINY], tmp_path, Here(), progress=False)
+    with pytest.raises(ValueError, match="holds a run with other settings"):
+        gl.results(tmp_path, [TINY])
     assert (place / "record.json").read_text() == "{}"

@@ -85,6 +85,22 @@ def test_a_collected_file_is_small_has_provenance_and_no_place_of_this_machine(t
     assert gl.results(tmp_path / "runs.json")["data"].tolist() == [row["run"]["data"] for row in content["runs"]]
 
 
+def test_runs_stay_what_they_were_when_a_default_changes(tmp_path):
+    """Names and collected files leave out what is a default, so both must remember which one it was."""
+    execute([TINY], tmp_path)
+    (tmp_path / TINY.name).rename(tmp_path / "as it was called with another default")
+    collect(tmp_path, tmp_path / "runs.json")
+    for source in (tmp_path, tmp_path / "runs.json"):
+        assert gl.results(source)["state"].tolist() == ["finished"]
+    content = json.loads((tmp_path / "runs.json").read_text())
+    assert "augment" not in content["runs"][0]["run"] and content["defaults"]["augment"] is True
+    content["defaults"]["augment"] = False  # as if it had been so when the file was written
+    (tmp_path / "runs.json").write_text(json.dumps(content))
+    assert gl.results(tmp_path / "runs.json")["augment"].tolist() == [False]
+    (found,) = gl.results(tmp_path / "runs.json", [TINY])["state"]
+    assert found == "open"  # another run than that of the file
+
+
 def test_long_runs_keep_thirty_epochs_and_the_last(controls, tmp_path):
     folder, arms, histories = controls
     place = tmp_path / arms["never"].name
