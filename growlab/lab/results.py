@@ -65,9 +65,9 @@ def collect(folder, file, epochs: int = 30) -> None:
     """Write what a folder of runs has left into one JSON file that is small enough to be kept, a line for each run.
 
     ``environments``, ``defaults`` and ``runs``. Each run has its settings other than the defaults (``run``), ``state``,
-    the ``figures`` of ``results``, and if finished its ``environment`` (an index), ``epochs`` (so many at most, the last
-    among them), ``growths`` (with the kinds of new neurons) and ``similarity``: the cosines of each layer at the last
-    growth and at the end, with a histogram for the second layer. Six digits of the figures, four of the rest.
+    the ``figures`` of ``results``, and if finished its ``environment`` (an index), ``epochs`` (so many at most, the
+    last among them), ``growths`` (with the kinds of new neurons) and ``similarity``: the cosines of each layer at the
+    last growth and at the end, with a histogram for the second layer. Six digits of the figures, four of the rest.
     """
     whole("epochs", epochs, 1, "30 are enough for a curve")
     if not Path(folder).is_dir():
