@@ -82,8 +82,11 @@ def results(options) -> int:
 
     table = results(options.source)
     if not len(table):
-        here = Path(options.source, "run.json").exists()
-        hint = "it is one run, name the folder around it" if here else "growlab run … --out FOLDER trains some"
+        hint = "growlab run … --out FOLDER trains some"
+        if Path(options.source, "run.json").exists():
+            hint = "it is one run, name the folder around it"
+        elif Path(options.source, "record.json").exists():
+            hint = "it is a run of growlab 0.1.0 or of gl.train, gl.History.load reads its record.json"
         raise ValueError(f"{options.source} holds no runs: {hint}")
     if options.json:
         collect(options.source, options.json)

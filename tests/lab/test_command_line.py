@@ -183,6 +183,9 @@ def test_every_setting_of_a_run_is_an_option(tmp_path, monkeypatch):
 def test_a_folder_without_runs_says_so(tmp_path, capsys):
     assert main(["results", str(tmp_path)]) == 2
     assert "holds no runs: growlab run … --out FOLDER trains some" in capsys.readouterr().err
+    (tmp_path / "record.json").write_text("{}")
+    assert main(["results", str(tmp_path)]) == 2
+    assert "gl.History.load reads its record.json" in capsys.readouterr().err
     (tmp_path / "run.json").write_text(gl.Run().to_json())
     assert main(["results", str(tmp_path)]) == 2
     assert "it is one run, name the folder around it" in capsys.readouterr().err
