@@ -190,7 +190,7 @@ five parts, with the penalty {parts["grown + penalty"]:.1f}. So it looks at the 
 
 # %% [markdown]
 # One seed is an anecdote. Ten are in the record, each with and without the penalty, and the next sections read it.
-# `python data/results/critters_attention.py FOLDER` makes it again.
+# `python data/recipes/critters_attention.py FOLDER` makes it again.
 
 # %%
 attention_file = Path("../data/results/critters_attention.json")

@@ -1,6 +1,6 @@
 """What the growth lab of notebook 05 shows a live run beside: ``gl.grid("quick")`` and copies, ten seeds.
 
-    python data/results/growth_lab.py FOLDER    trains in FOLDER, goes on where it was stopped, writes the record
+    python data/recipes/growth_lab.py FOLDER    trains in FOLDER, goes on where it was stopped, writes the record
 
 vgg5 from width 4 on 1,600 critters whose parts are right with probability 0.8; 35 % more neurons after epochs 1, 2
 and 3 of 8. K as the paper reports it for each method, 10 % relative movement.
@@ -21,4 +21,4 @@ if __name__ == "__main__":
         if run.arm in ("random", "random+penalty")
     ]
     gl.execute([*runs, *copies], folder := sys.argv[1])
-    gl.collect(folder, Path(__file__).with_suffix(".json"))
+    gl.collect(folder, Path(__file__).parents[1] / "results" / f"{Path(__file__).stem}.json")

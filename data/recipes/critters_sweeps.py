@@ -1,6 +1,6 @@
 """K, the dose of the K steps and the growth rate, swept on small critters: three seeds of three methods of growth.
 
-    python data/results/critters_sweeps.py FOLDER    trains in FOLDER, goes on where it was stopped, writes the record
+    python data/recipes/critters_sweeps.py FOLDER    trains in FOLDER, goes on where it was stopped, writes the record
 
 The grids "k", "dose" and "rate" with the settings of the grid "quick": vgg5 from width 4, growth after epochs 1, 2
 and 3 of 8, 1,600 pictures of reliability 0.8. Arms that two grids share are trained once. Notebook 05 shows the record.
@@ -23,4 +23,4 @@ def runs(seeds=range(3)):
 
 if __name__ == "__main__":
     gl.execute(runs(), folder := sys.argv[1])
-    gl.collect(folder, Path(__file__).with_suffix(".json"))
+    gl.collect(folder, Path(__file__).parents[1] / "results" / f"{Path(__file__).stem}.json")

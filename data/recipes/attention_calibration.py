@@ -1,6 +1,6 @@
 """Networks whose attention is known, to test rulers on: five that must read one part, and some that must read all.
 
-    python data/results/attention_calibration.py FOLDER    trains in FOLDER, or goes on there, and writes the record
+    python data/recipes/attention_calibration.py FOLDER    trains in FOLDER, or goes on there, and writes the record
 
 Readers of one part: no part knows about any other (reliability 0.1), and the class of a picture is what its head (wing,
 …) shows. Readers of all: critters as they are, and a network that is right on more of them than any four parts allow.
@@ -100,6 +100,9 @@ if __name__ == "__main__":
         "auc": rulers([nets[part] for part in critters.PARTS], [net for name, net in nets.items() if "all" in name],
                       attention.changed(data, 300, "calibration", reliability=1)),
     }  # fmt: skip
-    write_atomically(Path(__file__).with_suffix(".json"), (json.dumps(rounded(record), indent=1) + "\n").encode())
+    write_atomically(
+        Path(__file__).parents[1] / "results" / f"{Path(__file__).stem}.json",
+        (json.dumps(rounded(record), indent=1) + "\n").encode(),
+    )
     for name, kept in (("head", "head"), ("all-0", "all")):
-        gl.save(Path(__file__).parent / "attention" / f"{kept}.pt", nets[name])
+        gl.save(Path(__file__).parents[1] / "results" / "attention" / f"{kept}.pt", nets[name])

@@ -1,6 +1,6 @@
 """What the similarity penalty does to attention: which parts decide, and whether the background does, on critters.
 
-    python data/results/critters_attention.py FOLDER    trains in FOLDER, or goes on there, measures, writes the record
+    python data/recipes/critters_attention.py FOLDER    trains in FOLDER, or goes on there, measures, writes the record
 
 vgg5 from width 4, as in ``critters_methods.py``: 35 % more neurons after epochs 1, 2, 3 and 4 of 12, the paper's K,
 10 % relative movement. Random growth and splitting, each with and without the penalty, on critters whose backgrounds
@@ -33,7 +33,10 @@ K = {"random": 20, "splitting": 10}
 PICTURES, ROAD_PICTURES = 1000, 20
 # The primary contrast, seeds 0 … 9.
 ELSEWHERE = [-0.0106, -0.0203, -0.0061, -0.0045, 0.0389, 0.0194, -0.0113, -0.0421, -0.0751, -0.0161]
-RECORD, KEPT = Path(__file__).with_suffix(".json"), Path(__file__).parent / "attention"
+RECORD, KEPT = (
+    Path(__file__).parents[1] / "results" / f"{Path(__file__).stem}.json",
+    Path(__file__).parents[1] / "results" / "attention",
+)
 
 
 def runs():

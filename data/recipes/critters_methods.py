@@ -1,6 +1,6 @@
 """Four methods of growth, with and without the similarity penalty, on critters: ten seeds of vgg5, and three controls.
 
-    python data/results/critters_methods.py FOLDER    trains in FOLDER, goes on where it was stopped, writes the record
+    python data/recipes/critters_methods.py FOLDER    trains in FOLDER, goes on where it was stopped, writes the record
 
 Width 4, 35 % more neurons after epochs 1, 2, 3 and 4 of 12, constant learning rate for 40 % of training, then a cosine;
 learning rate and batches as in notebook 00. K as the paper reports it for each method (Net2Net: as Random), |mean
@@ -32,4 +32,4 @@ def runs(seeds=range(10)):
 
 if __name__ == "__main__":
     gl.execute(runs(), folder := sys.argv[1])
-    gl.collect(folder, Path(__file__).with_suffix(".json"))
+    gl.collect(folder, Path(__file__).parents[1] / "results" / f"{Path(__file__).stem}.json")

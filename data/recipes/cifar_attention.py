@@ -1,6 +1,6 @@
 """Heat maps of networks grown on CIFAR-10 (JPEG), with and without the penalty: a panel as in Fig. 5 of the paper.
 
-    python data/results/cifar_attention.py FOLDER PICTURES
+    python data/recipes/cifar_attention.py FOLDER PICTURES
 
 FOLDER holds the runs of ``growlab run methods --folder FOLDER``, PICTURES are in the folder ``cifar10-jpeg``. The panel
 shows the first eight test pictures in an order drawn by seed 0, and the networks of seed 0; the numbers are of all
@@ -24,7 +24,7 @@ from growlab.files import write_atomically
 from growlab.lab.statistics import compare
 
 METHODS, PICTURES, ROAD_PICTURES = ("random", "splitting", "firefly"), 500, 20
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1] / "results"
 NUMBERS = {"area at half the maximum": "area", "entropy": "entropy", "ROAD": "road", "empty maps": "empty"}
 
 
