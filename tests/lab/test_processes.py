@@ -98,6 +98,7 @@ def kill(pid):
 
 
 PROCESSES = """
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in its background jobs
 stand_still({gates})  # in the processes of the pool too, which import this file
 if __name__ == "__main__":
     execution.execute([LONG], {folder!r}, jobs=1, beat={beat})
