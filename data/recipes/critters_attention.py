@@ -31,12 +31,9 @@ from growlab.lab.folder import state
 BASE = gl.Run(at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine", lr=0.02, batch_size=32, augment=False)
 K = {"random": 20, "splitting": 10}
 PICTURES, ROAD_PICTURES = 1000, 20
-# The primary contrast, seeds 0 … 9.
-RECORD, KEPT = (
-    Path(__file__).parents[1] / "results" / f"{Path(__file__).stem}.json",
-    Path(__file__).parents[1] / "results" / "attention",
-ELSEWHERE = json.loads(RECORD.read_text())["elsewhere"]  # the primary contrast on another processor, seed by seed
-)
+RESULTS = Path(__file__).parents[1] / "results"
+RECORD, KEPT = RESULTS / "critters_attention.json", RESULTS / "attention"
+ELSEWHERE = json.loads(RECORD.read_text())["elsewhere"]  # the primary contrast on another processor, seeds 0 … 9
 
 
 def runs():
