@@ -1,24 +1,29 @@
-"""What a run leaves behind: its history as JSON, its weights as a checkpoint, files that appear whole or not at all.
+"""What a run leaves behind: its history as JSON, its weights as a checkpoint. Both carry a checksum.
 
 Beside the flow: ``train`` writes them after every epoch, ``save`` and ``load`` are for any model. Notebook 00.
+Whatever is written is first tried against what reading allows, so nothing is kept that nobody can read.
 """
 
 import io
 import json
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields
+from pickle import UnpicklingError
 
 import pandas as pd
 import torch
 from torch import nn
 
 from growlab import models
-from growlab.checks import plain
-from growlab.files import write_atomically
+from growlab.checks import plain, whole
+from growlab.files import ARCHIVE, JSON, read_sealed, write_sealed
 from growlab.plans import Candidate
 from growlab.structure.graph import named_tensors
 from growlab.structure.units import units
 from growlab.surgery import widen
+
+NO_CHECKPOINT = "is not a checkpoint of growlab, or damaged: move it away, and a run starts anew; weights need a copy"
+NO_RECORD = "is no record of a run, or damaged: move it away, and gl.train writes it again from the checkpoint"
 
 
 @dataclass
@@ -44,29 +49,97 @@ class History:
         """A row per epoch."""
         return pd.DataFrame(self.epochs)
 
+    def __post_init__(self):
+        for part in fields(self):
+            value = getattr(self, part.name)
+            rows = [value] if part.type is dict else value
+            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+                kind = "a dict" if part.type is dict else "a list of dicts"
+                raise ValueError(f"{part.name} must be {kind}, got {value!r:.80}: History.__doc__ says what it holds")
+
+    def contents(self) -> dict:
+        """As a dict of plain values. Raises ``ValueError`` for what JSON lacks, and for a setting that is NaN."""
+        found = plain(vars(self))
+        for name, value in found.items():
+            _check_plain(name, value)
+        settings = json.dumps(found["settings"])
+        if json.loads(settings) != json.loads(settings):
+            raise ValueError(
+                f"settings must not be NaN, got {settings}: no run could go on, since NaN is never the same"
+            )
+        return found
+
     def save(self, path) -> None:
-        """Write it as JSON, one line per row."""
+        """Write it as JSON, one line per row. A file that says the same already is left as it is."""
         parts = []
-        for name, value in asdict(self).items():
+        for name, value in self.contents().items():
             rows = value if isinstance(value, list) else None
             text = json.dumps(value) if not rows else "[\n  " + ",\n  ".join(map(json.dumps, rows)) + "\n ]"
             parts.append(f' "{name}": {text}')
-        write_atomically(path, ("{\n" + ",\n".join(parts) + "\n}\n").encode())
+        contents = ("{\n" + ",\n".join(parts) + "\n}\n").encode()
+        with suppress(OSError, ValueError):
+            if read_sealed(path, JSON, bytes, NO_RECORD) == contents:
+                return  # so a finished run can be looked at where nothing can be written
+        write_sealed(path, contents)
 
     @classmethod
     def load(cls, path) -> "History":
-        return cls(**json.loads(Path(path).read_text()))
+        """What ``save`` wrote. Raises ``ValueError`` for a damaged file, or for another one."""
+        return read_sealed(path, JSON, lambda text: cls(**json.loads(text)), NO_RECORD)
+
+
+def _check_plain(name, value):
+    """Raise a ValueError that names the first value in it that JSON lacks."""
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError):
+        pass
+    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
+        inner = {f"{name}.{key}": inner for key, inner in value.items()}
+    else:
+        inner = {f"{name}[{i}]": inner for i, inner in enumerate(value)} if isinstance(value, list | tuple) else {}
+    for name_of_inner, inner_value in inner.items():
+        _check_plain(name_of_inner, inner_value)
+    hint = "a run is recorded as JSON; give numbers, text, None, lists, or dicts with text as keys"
+    raise ValueError(f"{name} must be plain values, got {value!r:.80}: {hint}")
 
 
 def save(path, model: nn.Module, **extra) -> None:
     """Write a model's weights, with what ``load`` needs to bring back its shapes; ``extra`` is kept beside them.
 
-    Weights and plain values only. The file appears whole or not at all: an old one survives a full disk.
+    Tensors and plain values only, no objects: ``ValueError`` names what could not be read back. The file appears whole
+    or not at all, and an old one survives a full disk.
     """
+    if "recipe" in extra:
+        raise ValueError(f"recipe must be left to gl.save, got {extra['recipe']!r:.80}: give yours another name")
     contents = {"model": model.state_dict(), **plain({"recipe": models.recipe(model), **extra})}
-    buffer = io.BytesIO()
-    torch.save(contents, buffer)
-    write_atomically(path, buffer.getvalue())
+    write_sealed(path, _archive(contents))
+
+
+def _archive(contents):
+    """As the bytes of a file that can be read; what could not be is named."""
+    try:
+        torch.save(contents, buffer := io.BytesIO())
+        _parse(buffer.getvalue())
+        return buffer.getvalue()
+    except MemoryError:
+        raise
+    except Exception as error:  # many kinds, of pickle and of whatever is pickled
+        if len(contents) > 1:
+            for name, value in contents.items():
+                _archive({name: value})
+        told = ", ".join(
+            f"{name} must be tensors and plain values, got {value!r:.80}" for name, value in contents.items()
+        )
+        hint = "what runs no code can be read back; str(…), .tolist() or dataclasses.asdict(…) make such values"
+        raise ValueError(f"{told}: {hint}") from error
+
+
+def _parse(archive):
+    try:
+        return torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
+    except UnpicklingError as error:  # PyTorch's words tell how to run code all the same
+        raise ValueError("it holds more than tensors and plain values") from error
 
 
 def load(path, model: nn.Module | None = None) -> nn.Module:
@@ -74,35 +147,59 @@ def load(path, model: nn.Module | None = None) -> nn.Module:
 
     The package's own models are built anew from the name and widths in the file. For any other, pass a fresh
     ``model``: it is grown in place to the shapes in the file, and keeps its precision. No pickled code is ever run.
-    Raises ``ValueError`` if the file is of another architecture; then ``model`` is as it was.
+    Raises ``ValueError`` if the file is damaged, or of another architecture; then ``model`` is as it was.
     """
     contents = read_checkpoint(path)
     if model is None:
         if contents["recipe"] is None:
             raise ValueError(f"{path} holds a model of your own: pass a fresh one, load(path, model=…)")
-        model = models.build(**contents["recipe"])
-        for name, tensor in named_tensors(model).items():
-            tensor.data = tensor.to(contents["model"][name].dtype)
+        with _worded(path):
+            model = models.build(**contents["recipe"])
+            for name, tensor in named_tensors(model).items():
+                tensor.data = tensor.to(contents["model"][name].dtype)
     restore(model, contents["model"], path)
     return model
 
 
 def read_checkpoint(path) -> dict:
-    """What ``save`` wrote: tensors and plain values, never code."""
-    try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path} is not a checkpoint of growlab, or damaged: {type(error).__name__}") from error
+    """What ``save`` wrote: tensors and plain values, never code. Raises ``ValueError`` for a damaged file."""
+    contents = read_sealed(path, ARCHIVE, _parse, NO_CHECKPOINT)
     if not isinstance(contents, dict) or not {"recipe", "model"} <= contents.keys():
         hint = "gl.save writes one; a state_dict goes into model.load_state_dict"
         raise ValueError(f"{path} is not a checkpoint of growlab: {hint}")
+    with _worded(path):
+        if odd := [name for name, tensor in contents["model"].items() if not isinstance(tensor, torch.Tensor)]:
+            raise ValueError(f"{odd[0]} is no tensor")
     return contents
 
 
-def restore(model: nn.Module, state: dict, path) -> None:
-    """Grow a model to the shapes of a state dict, and load it. ``path`` is named in the error."""
+def history_in(contents: dict, path) -> History:
+    """The history that ``train`` keeps in a checkpoint. ``path`` is named in the error if anything of it is missing."""
+    with _worded(path):
+        if missing := {"history", "optimizer"} - contents.keys():
+            raise ValueError(f"it has no {' and no '.join(sorted(missing))}")
+        history = History(**contents["history"])
+        whole("threads", history.environment["threads"], 1, "of the processor")
+        if (epochs := [row["epoch"] for row in history.epochs]) != list(range(1, len(epochs) + 1)):
+            raise ValueError(f"epochs must be 1, 2, …, got {epochs}")
+        whole("epochs", history.settings.get("epochs", len(epochs)), len(epochs), "a run has no more")
+        return history
+
+
+@contextmanager
+def _worded(path):
+    """What is odd inside a checkpoint raises an error that names the file."""
+    try:
+        yield
+    except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} {NO_CHECKPOINT} ({type(error).__name__}: {error})") from error
+
+
+def restore(model: nn.Module, state: dict, path, optimizer=None, momentum=None) -> None:
+    """Grow a model to the shapes of a state dict, and load it, and ``momentum``, the state of an ``optimizer``.
+
+    ``path`` is named in the error; then nothing has changed.
+    """
     new, shapes = {}, {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
     for unit in units(model, coupled=True):
         name, axis, *_ = unit.filters
@@ -117,5 +214,22 @@ def restore(model: nn.Module, state: dict, path) -> None:
         raise ValueError(
             f"{path} is of another architecture than the model ({told}): pass one like that it was made of"
         )
+    if optimizer:
+        with _worded(path):
+            _check_momentum([state[name] for name, _ in model.named_parameters()], optimizer.param_groups[0], momentum)
     widen(model, new)
     model.load_state_dict(state)
+    if optimizer:
+        optimizer.load_state_dict(momentum)
+
+
+def _check_momentum(parameters, group, momentum):
+    """Raise if this is not the state of SGD on such parameters, or with other settings than those of ``group``."""
+    (kept,) = momentum["param_groups"]
+    fixed = {name: value for name, value in group.items() if name not in ("params", "lr") and name in kept}
+    if kept["params"] != list(range(len(parameters))) or any(kept[name] != value for name, value in fixed.items()):
+        raise ValueError("its optimizer is another one")
+    for i, state in momentum["state"].items():
+        buffer = state.get("momentum_buffer")
+        if buffer is not None and buffer.shape != parameters[i].shape:
+            raise ValueError(f"the momentum of parameter {i} must be {list(parameters[i].shape)}, got {buffer.shape}")

@@ -22,7 +22,7 @@ from growlab.checks import flag, number, one_of, plain, whole
 from growlab.data.batches import Data, Split
 from growlab.growth import Growth, after_epoch, note_similarity
 from growlab.machine import environment, threads
-from growlab.records import History, read_checkpoint, restore, save
+from growlab.records import History, history_in, read_checkpoint, restore, save
 from growlab.seeds import seeded
 from growlab.structure.units import units
 from growlab.watching import evaluating
@@ -132,6 +132,7 @@ def _begin(model, data, optimizer, recipe, growth, folder):
     history = History(settings, environment(data.train.images.device))
     if folder is None:
         return history, None
+    history.contents()  # what no record can hold is refused before anything is trained
     checkpoint = Path(folder) / "checkpoint.pt"
     if checkpoint.exists():
         return _resume(checkpoint, model, optimizer, settings), checkpoint
@@ -202,20 +203,19 @@ def _checksum(split):
 
 
 def _write_checkpoint(path, model, optimizer, history):
-    save(path, model, optimizer=optimizer.state_dict(), history=asdict(history))
+    save(path, model, optimizer=optimizer.state_dict(), history=history.contents())
 
 
 def _resume(path, model, optimizer, settings):
     contents = read_checkpoint(path)
-    history = History(**contents["history"])
+    history = history_in(contents, path)
     if settings["model"] == contents["recipe"]:  # the very model that was stopped, grown since it was first passed
         settings = settings | {"model": history.settings["model"]}
     there = settings | history.settings  # an earlier version noted fewer
     if different := {name: (there[name], now) for name, now in settings.items() if there[name] != now}:
         found = f"name: (there, now) {different}"
         raise ValueError(f"{path} belongs to a run with other settings; {found}; choose another folder")
-    restore(model, contents["model"], path)
-    optimizer.load_state_dict(contents["optimizer"])
+    restore(model, contents["model"], path, optimizer, contents["optimizer"])
     return history
 
 

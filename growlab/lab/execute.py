@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 
 from growlab.checks import number, whole
 from growlab.data.sources import default_root, load_data
-from growlab.files import write_atomically
+from growlab.files import write_sealed
 from growlab.lab.folder import Superseded, check_same, claimed, held, last_claim, noted, revoke, state
 from growlab.lab.results import results
 from growlab.lab.run import Run, multiply_adds_by_epoch, train_run
@@ -75,7 +75,7 @@ def execute(
         place.mkdir(parents=True, exist_ok=True)
         (place / "error.json").unlink(missing_ok=True)
         if not (place / "run.json").exists():
-            write_atomically(place / "run.json", run.to_json().encode())
+            write_sealed(place / "run.json", run.to_json().encode())
     crew = _Crew(places, sources, root, device, executor, jobs or _cores(), beat)
     with _progress(places, progress) as advance:
         try:
@@ -222,7 +222,7 @@ def _give_up(place, error):
 def _fail(place, error):
     trace = "".join(traceback.format_exception(error))
     note = {"error": f"{type(error).__name__}: {error}", "traceback": trace, "environment": environment()}
-    write_atomically(place / "error.json", json.dumps(note, indent=1).encode())
+    write_sealed(place / "error.json", json.dumps(note, indent=1).encode())
 
 
 # One run, in any process

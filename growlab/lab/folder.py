@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
-from growlab.files import write_atomically
+from growlab.files import JSON, read_sealed, write_atomically
 from growlab.lab.run import Run
 
 BEATS = 6  # a claim that has missed so many is void
@@ -116,11 +116,7 @@ def state(place: Path) -> str:
 
 def read(path: Path, parse):
     """What ``parse`` makes of a file's text; an error that names a damaged file."""
-    try:
-        return parse(path.read_text())
-    except (LookupError, AttributeError, TypeError, ValueError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise ValueError(f"{path} is damaged: move its folder away, and the others can be read ({what})") from error
+    return read_sealed(path, JSON, parse, "is damaged: move its folder away, and the others can be read")
 
 
 def check_same(place: Path, run: Run) -> None:

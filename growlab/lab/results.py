@@ -79,7 +79,7 @@ def collect(folder, file, epochs: int = 30) -> None:
         settings = {name: value for name, value in asdict(run).items() if value != DEFAULTS[name]}
         row = {"run": settings | {"data": kind + colon + Path(path).name}, "state": now}  # not where the pictures lay
         if now == "finished":
-            history = json.loads((place / "record.json").read_text())
+            history = read(place / "record.json", json.loads)
             if history["environment"] not in environments:
                 environments.append(history["environment"])
             row["environment"] = environments.index(history["environment"])

@@ -2,14 +2,19 @@
 
 import json
 import os
+from itertools import count
 from pathlib import Path
 
 import pandas as pd
 import platformdirs
+from filelock import FileLock
 
 from growlab.course.chapters import CHAPTERS
 from growlab.course.exercises.exercise import Note, exercises_of
-from growlab.files import write_atomically
+from growlab.files import JSON, read_sealed, write_sealed
+
+KINDS = "exercises", "predictions"
+SECONDS = 10  # to wait for another kernel that writes; it takes a few milliseconds
 
 
 def predict(id: str, value=..., *, measured=None) -> Note:
@@ -46,17 +51,55 @@ def _file() -> Path:
 def kept(kind: str) -> dict:
     """{name of an exercise or prediction: what is known of it}, for the kind "exercises" or "predictions"."""
     try:
-        return json.loads(_file().read_text()).get(kind, {})
-    except (OSError, ValueError):  # nothing there yet, or not ours: start again
+        try:
+            return _read()[kind]
+        except ValueError:
+            with _locked():
+                return _read_or_set_aside()[kind]
+    except (OSError, NotImplementedError):  # nothing there yet, or nothing that can be read
         return {}
 
 
 def keep(kind: str, id: str, value):
-    """Write one thing more into the file; where that cannot be, say so and go on."""
-    contents = {name: kept(name) for name in ("exercises", "predictions")}
-    contents[kind][id] = value
+    """Write one thing more into the file; where that cannot be, say so and go on. What is solved remains so."""
     try:
         _file().parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(_file(), (json.dumps(contents, indent=1) + "\n").encode())
-    except OSError as error:
+        with _locked():
+            contents = _read_or_set_aside()
+            solved = kind == "exercises" and contents[kind].get(id)
+            contents[kind][id] = solved or value
+            write_sealed(_file(), (json.dumps(contents, indent=1) + "\n").encode())
+    except (OSError, NotImplementedError) as error:  # the latter where a folder knows no locks
         print(f"progress is not kept ({error}): set GROWLAB_PROGRESS to a folder that you can write to")
+
+
+def _locked():
+    """One kernel at a time reads, changes and writes."""
+    return FileLock(_file().with_suffix(".lock"), timeout=SECONDS)
+
+
+def _read():
+    return read_sealed(_file(), JSON, _parse, "is damaged, or holds no progress")
+
+
+def _parse(text):
+    contents = json.loads(text)
+    found = {kind: contents.pop(kind, {}) for kind in KINDS}
+    if contents or not all(isinstance(value, dict) for value in found.values()):
+        raise ValueError(f"it must hold {' and '.join(KINDS)}")
+    return found
+
+
+def _read_or_set_aside():
+    """What is kept, under the lock: whatever cannot be read makes room for a new file, and stays beside it."""
+    file = _file()
+    try:
+        return _read()
+    except FileNotFoundError:
+        pass
+    except ValueError as error:
+        names = (file.with_name(f"{file.name}.damaged{i or ''}") for i in count())
+        aside = next(name for name in names if not name.exists())
+        os.replace(file, aside)
+        print(f"{error}: it is set aside as {aside.name}, and what you solve from now on is kept in a new file")
+    return {kind: {} for kind in KINDS}

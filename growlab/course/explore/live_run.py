@@ -24,7 +24,7 @@ from growlab.course.explore.random_growth import recorded
 from growlab.course.explore.shell import Explorer, choice, frame, legend, panels, slider
 from growlab.course.figures.style import BLACK, BLUE, LINES, RED
 from growlab.data.sources import load_data
-from growlab.files import write_atomically
+from growlab.files import write_sealed
 from growlab.lab.grids import QUICK
 from growlab.lab.run import Run, train_run
 from growlab.lab.treatments import K
@@ -125,7 +125,7 @@ class GrowthLab(Explorer):
         place = self.folder / run.name
         try:
             place.mkdir(parents=True, exist_ok=True)
-            write_atomically(place / "run.json", run.to_json().encode())
+            write_sealed(place / "run.json", run.to_json().encode())
             history.save(place / "record.json")
             self.tell(f'saved; gl.results("{self.folder}") shows it')
         except OSError as error:
