@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from growlab.data import critters
 from growlab.data.batches import Data, Split
 from growlab.seeds import random_stream
-from growlab.watching import evaluating
+from growlab.watching import evaluating, logits_of
 
 
 # ------------------------------------------------------------------------------------ interventions, on critters
@@ -36,15 +36,10 @@ def _drawn(n, seed, how):  # the same critters for one seed, whatever how, but f
 
 @torch.no_grad()
 def logits(model: nn.Module, split: Split, batch_size=500) -> Tensor:
-    """(N, classes), in eval mode; the model's mode stays."""
+    """(N, classes), in eval mode; the model's mode stays. ``ValueError`` if it returns no such thing, or too few."""
     with evaluating(model):
-        scores = torch.cat([model(images) for images, _ in split.batches(batch_size)])
-    if scores.shape[1] < len(split.classes):
-        raise ValueError(
-            f"the network knows {scores.shape[1]} classes, the pictures have {len(split.classes)}: "
-            "train one that knows them all"
-        )
-    return scores
+        batches = split.batches(batch_size)
+        return torch.cat([logits_of(model, images, len(split.classes)) for images, _ in batches])
 
 
 class Votes(NamedTuple):

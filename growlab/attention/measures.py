@@ -13,7 +13,7 @@ from growlab.attention.inputs import check_pictures, checked_maps, checked_masks
 from growlab.attention.interventions import effective_parts
 from growlab.checks import number
 from growlab.seeds import random_stream, seeded
-from growlab.watching import evaluating, hooked
+from growlab.watching import evaluating, hooked, logits_of
 
 
 # ------------------------------------------------------------------------------------- what heat maps cover
@@ -93,13 +93,14 @@ def road(model: nn.Module, images: Tensor, targets, cams, percentiles=(20, 50, 8
         raise ValueError(f"percentiles must be at least one, got {percentiles}: {usual}")
     percentiles = [number("percentiles", percentile, "(0, 100)", usual) for percentile in percentiles]
     with evaluating(model), torch.no_grad():
-        targets = checked_targets(targets, images, model(images[:1]).shape[1])
+        targets = checked_targets(targets, images, logits_of(model, images[:1].clone()).shape[1])
     top = maps.amax((1, 2), keepdim=True)
     maps = maps / top.where(top > 0, torch.ones(()))
     maps = (maps + 1e-4 * torch.rand(maps.shape, generator=random_stream(seed, "road"))) / (1 + 1e-4)
     wanted = [ClassifierOutputSoftmaxTarget(target) for target in targets.tolist()]
     with evaluating(model), seeded(seed, "road", "imputation"):
-        scores = ROADCombined(percentiles)(images.contiguous(), maps.numpy(), wanted, model)
+        apart = lambda given: model(given.clone())  # a model may write into what it is given
+        scores = ROADCombined(percentiles)(images.contiguous(), maps.numpy(), wanted, apart)
     return np.where(top.flatten().numpy() <= 0, np.nan, scores)
 
 
@@ -131,6 +132,6 @@ def activations(model: nn.Module, images: Tensor, layer: str) -> Tensor:
     """What each neuron of a layer puts out, less its mean, (n, N·h·w): their correlations are ``cosine_map`` of it."""
     seen = []
     with evaluating(model), hooked({model.get_submodule(layer): lambda _, __, output: seen.append(output.clone())}):
-        model(images)
+        model(images.clone())
     rows = seen[-1].movedim(1, 0).flatten(1).double()
     return rows - rows.mean(1, keepdim=True)

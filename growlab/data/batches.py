@@ -67,7 +67,8 @@ class Split:
 
         No seed: in stored order. A seed (a whole number, or a tuple such as (0, "data", epoch)): shuffled by it.
         augment=True needs a seed, and also moves each picture by up to ``shift`` pixels over black and mirrors
-        every other one, if ``flip``. The last batch holds what is left: a pass shows each picture exactly once.
+        every other one, if ``flip``. A pass shows each picture exactly once. The last batch holds what is left; one
+        picture that is left alone joins the batch before it, as a batch norm cannot be trained on a single picture.
         """
         return Batches(self, size, augment, seed)
 
@@ -102,8 +103,8 @@ class Batches:
         if self.augment and self.seed is None:
             raise ValueError("augment=True needs a seed, got None: pass seed=0, and another one for each epoch")
 
-    def __len__(self):
-        return -(-len(self.split) // self.size)
+    def __len__(self):  # a rest of one picture is no batch, unless all batches are of one, or there is no other picture
+        return -(-(len(self.split) - (self.size > 1)) // self.size) or 1
 
     def __iter__(self):
         split, n, stream = self.split, len(self.split), random_stream(self.seed, "batches")
@@ -112,7 +113,8 @@ class Batches:
             choices = 2 * split.shift + 1, 2 * split.shift + 1, 1 + split.flip
             draws += [torch.randint(choice, (n,), generator=stream) for choice in choices]
         # Drawn on the CPU and moved once: the same numbers on every device, and no waiting within a pass.
-        for rows, *moves in torch.stack(draws).to(split.images.device).split(self.size, dim=1):
+        cuts = [*range(self.size, self.size * len(self), self.size)]
+        for rows, *moves in torch.stack(draws).to(split.images.device).tensor_split(cuts, dim=1):
             images = crop_and_flip(split.padded, rows, *moves, split.shift) if self.augment else split.images[rows]
             yield split.normalise(images), split.labels[rows]
 

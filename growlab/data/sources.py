@@ -10,6 +10,7 @@ import os
 import socket
 import warnings
 import zipfile
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from growlab.files import appearing
 from growlab.seeds import random_stream
 
 STALL_SECONDS = 30  # a download is given up when the host has been silent for so long
-SUFFIXES = (".jpeg", ".jpg", ".png")
+USUAL, RARER = (".jpeg", ".jpg", ".png"), (".bmp", ".gif", ".jfif", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
+NOTES = (".csv", ".db", ".ini", ".json", ".md", ".txt", ".xml")  # what often lies beside pictures, and is none
 TWO = "at least one picture to train on and one to validate"
 
 
@@ -34,16 +36,18 @@ def load_data(name, root=None, device="cpu", limit=None, seed=0, **options):
     root: where downloads and caches lie; without it $GROWLAB_DATA, else data/downloads of a cloned project,
     else ~/.cache/growlab. limit: at most so many training pictures, drawn at random by the seed. A tenth of
     them becomes ``val``, also by the seed; the test pictures are neither limited nor touched.
-    options: critters take n (training pictures, 6,000), reliability (0.6) and shortcut (0); folder takes size (32).
+    options: critters take n (training pictures, 6,000), reliability (0.6), and for training pictures shortcut (0) and
+    hide (0: so many hidden parts in each); folder takes size (32).
+    A folder holds train/CLASS/ and test/CLASS/, and pictures in these, as deep as you like; what else is there is
+    named in a warning. Of a moving picture the first frame is taken.
 
     Raises ValueError for an unknown name or unusable pictures, TypeError for an unknown option, FileNotFoundError
     for a missing folder, ConnectionError for a failed download, RuntimeError for a damaged one. Notebook 00.
     """
     kind, path = source_of(name)
     takes = SOURCES[kind].__kwdefaults__ or {}
-    for option in options:
-        if option not in takes:
-            raise TypeError(f"{kind} has no option {option!r}: it takes {', '.join(takes) or 'none'}")
+    if unknown := [option for option in options if option not in takes]:
+        raise TypeError(f"{kind} has no option {unknown[0]!r}: it takes {', '.join(takes) or 'none'}")
     if limit is not None:
         whole("limit", limit, 2, TWO)
 
@@ -89,7 +93,7 @@ def _moments(images):
 
 # A source takes (PATH or "", root, seed), and its options by keyword; it returns the names of the classes,
 # {split: {field of Split: array}}, and what augment=True does.
-def _critters(path, root, seed, *, n=6000, reliability=0.6, shortcut=0.0):
+def _critters(path, root, seed, *, n=6000, reliability=0.6, shortcut=0.0, hide=0):
     whole("n", n, 2, TWO)
 
     def draw(split, count, **how):
@@ -97,8 +101,12 @@ def _critters(path, root, seed, *, n=6000, reliability=0.6, shortcut=0.0):
 
     changes = {"test": {}, "hidden": {"hide": 1}, "swapped": {"swap": 1}, "backgrounds": {"new_backgrounds": True}}
     arrays = {split: draw("test", 2000, **change) for split, change in changes.items()}
-    arrays["train"] = draw("train", n, shortcut=shortcut)
-    return critters.CLASSES, arrays, {"shift": 2, "flip": True}  # two pixels never cut a form
+    # Two pixels never cut a form.
+    return (
+        critters.CLASSES,
+        arrays | {"train": draw("train", n, shortcut=shortcut, hide=hide)},
+        {"shift": 2, "flip": True},
+    )
 
 
 def _digits(path, root, seed):
@@ -106,10 +114,9 @@ def _digits(path, root, seed):
 
     digits = load_digits()
     images = np.round(digits.images[:, None] * (255 / 16)).astype(np.uint8)  # ink comes as 0..16
-    labels = digits.target.astype(np.int64)
     order = torch.randperm(len(images), generator=random_stream("digits", "test")).numpy()  # one test set for all seeds
-    rows = dict(zip(("test", "train"), np.split(order, [len(order) // 5])))
-    arrays = {split: {"images": images[rows[split]], "labels": labels[rows[split]]} for split in ("train", "test")}
+    rows = zip(("test", "train"), np.split(order, [len(order) // 5]))
+    arrays = {split: {"images": images[of], "labels": digits.target[of].astype(np.int64)} for split, of in rows}
     return digits.target_names, arrays, {}  # no augmentation: a mirrored digit is none, and 8 pixels leave no room
 
 
@@ -125,9 +132,7 @@ def _cifar(name, root):
         try:
             loaded = kind(root, train=split == "train")
         except RuntimeError as error:  # torchvision's checksums
-            raise RuntimeError(
-                f"{folder} is incomplete or damaged: delete or rename it, and load {name} again"
-            ) from error
+            raise RuntimeError(f"{folder} is incomplete or damaged: delete or rename it, and load again") from error
         images = np.ascontiguousarray(loaded.data.transpose(0, 3, 1, 2))
         arrays[split] = {"images": images, "labels": np.array(loaded.targets, np.int64)}
     return loaded.classes, arrays, {"shift": 4, "flip": True}
@@ -173,10 +178,9 @@ def _folder(path, root, seed, *, size=32):
         raise ValueError(f"{path / 'train'} has one class only, {', '.join(train)}: add a folder for a second")
     if extra := sorted(test.keys() - train.keys()):
         raise ValueError(f"{path / 'test'} has classes that train/ lacks, {', '.join(extra)}: add or remove them")
-    label = {name: label for label, name in enumerate(train)}
-    rows = [(label[name], file) for listing in (train, test) for name, files in listing.items() for file in files]
-    images = _cached(path, [file for _, file in rows], size, root / "cache")
-    labels = np.array([label for label, _ in rows], np.int64)
+    named = [(label, split.get(name, [])) for split in (train, test) for label, name in enumerate(train)]
+    images = _cached(path, [file for _, files in named for file in files], size, root / "cache")
+    labels = np.array([label for label, files in named for _ in files], np.int64)
     cut = sum(map(len, train.values()))
     arrays = {"train": {"images": images[:cut], "labels": labels[:cut]}}
     arrays["test"] = {"images": images[cut:].copy(), "labels": labels[cut:]}  # a copy, to let go of the rest
@@ -184,20 +188,28 @@ def _folder(path, root, seed, *, size=32):
 
 
 def _listing(path, split):
-    """{class: [(file, bytes, time of its last change)]} of PATH/split, sorted by name, without hidden files."""
-    folder = path / split
+    """{class: [picture]} of PATH/split, sorted by name, with those in folders within; without what is hidden.
+
+    Whatever else is there is never opened, and named in a warning, but for notes.
+    """
+    folder, listing = path / split, {}
     if not folder.is_dir():
         missing = folder if path.is_dir() else path
         raise FileNotFoundError(f"{missing} is no folder: pictures must be in {path}/train/CLASS/ and test/CLASS/")
-    listing = {}
-    for room in sorted(folder.glob("[!.]*"), key=str):
-        if room.is_dir():
-            pictures = [file for file in room.glob("[!.]*") if file.suffix.lower() in SUFFIXES]
-            listing[room.name] = sorted((str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in pictures)
-    empty = [str(folder / name) for name, files in listing.items() if not files]
-    if empty or not listing:
-        hint = f"put them into {folder}/CLASS/, and remove folders without any"
-        raise ValueError(f"{', '.join(empty) or folder} has no pictures ({', '.join(SUFFIXES)}): {hint}")
+    rooms = sorted(folder.glob("[!.]*"), key=str)
+    left = [file for file in rooms if not file.is_dir()]
+    for room in filter(Path.is_dir, rooms):
+        found = {file for file in room.rglob("*") if "/." not in file.as_posix()[len(room.as_posix()) :]}
+        pictures = {file for file in found if file.suffix.lower() in USUAL + RARER and file.is_file()}
+        left += [file for file in found - pictures if file.is_symlink() or not file.is_dir()]
+        listing[room.name] = sorted(map(str, pictures))
+    if not all(listing.values()) or not listing:
+        empty = ", ".join(str(folder / name) for name, files in listing.items() if not files) or folder
+        kinds = f"({', '.join(USUAL)}), and none of the rarer kinds ({', '.join(RARER)})"
+        raise ValueError(f"{empty} has no pictures {kinds}: put them into {folder}/CLASS/, and remove empty folders")
+    if left := sorted(str(file.relative_to(folder)) for file in left if file.suffix.lower() not in NOTES):
+        taken = f"files ({', '.join(USUAL + RARER)}) in the folder of a class are taken, no links to folders"
+        warnings.warn(f"{len(left)} left out of {folder}, such as {left[:9]}: {taken}", stacklevel=2)
     return listing
 
 
@@ -205,14 +217,12 @@ def _cached(path, files, size, cache):
     """The pictures as uint8 (N, 3, size, size): from the cache if no file has changed since, else decoded."""
     digest = lambda *facts: hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     store = cache / f"{path.name}-{digest(str(path), size)}.npz"  # one for each folder and size: none pile up
-    fingerprint = digest(size, files)
-    try:
+    fingerprint = digest(size, [(file, stat.st_size, stat.st_mtime_ns) for file in files for stat in [os.stat(file)]])
+    with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or unreadable: written anew
         with open(store, "rb") as file, np.load(file) as stored:  # which would leave a damaged file open
             if str(stored["fingerprint"]) == fingerprint:
                 return stored["images"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        pass  # none yet, or an unreadable one: it is written anew
-    images = _decode([file for file, *_ in files], size)
+    images = _decode(files, size)
     try:
         with appearing(store) as unfinished:
             np.savez(unfinished / store.name, fingerprint=fingerprint, images=images)

@@ -14,6 +14,7 @@ from torch import nn
 import growlab as gl
 from growlab import attention, critters
 from growlab.seeds import random_stream
+from growlab.watching import logits_of
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +146,8 @@ def by_hand(model, images, targets, layer):
     handle = model.get_submodule(layer).register_forward_hook(lambda module, given, output: seen.append(output))
     scores = model(images)
     handle.remove()
-    (gradient,) = torch.autograd.grad(scores.gather(1, targets[:, None]).sum(), seen)
-    maps = (gradient.mean((2, 3), keepdim=True) * seen[0]).sum(1, keepdim=True).relu()
+    (gradient,) = torch.autograd.grad(scores.gather(1, targets[:, None]).sum(), seen[-1])
+    maps = (gradient.mean((2, 3), keepdim=True) * seen[-1]).sum(1, keepdim=True).relu()
     return F.interpolate(maps, images.shape[-2:], mode="bilinear")[:, 0].detach()
 
 
@@ -205,6 +206,222 @@ def test_frozen_parameters_and_batches_and_what_is_computed_in_place_change_noth
     model.requires_grad_(False)
     model[10].inplace = True  # would overwrite what layer 9 has put out
     assert torch.allclose(gl.heatmaps(model, images, split.labels.tolist(), layer="9").maps, expected, atol=1e-6)
+
+
+METHODS = [
+    "gradcam", "gradcam++", "hirescam", "layercam", "xgradcam", "eigencam", "eigengradcam", "gradcamelementwise", "fem",
+    "kpca_cam", "segeigencam", "shapleycam", "scorecam", "ablationcam",
+]  # fmt: skip
+
+
+class Turn(nn.Module):
+    def forward(self, x):
+        return x.transpose(2, 3)  # a view
+
+
+class Written(nn.Module):
+    """One network, written out of place ("plain") or in place, in several ways."""
+
+    def __init__(self, how):
+        super().__init__()
+        torch.manual_seed(0)
+        self.c1, self.c2, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1), nn.Linear(6, 10)
+        self.pool = nn.MaxPool2d(2)
+        self.c3, self.bn, self.turn, self.same = nn.Conv2d(6, 6, 1), nn.BatchNorm2d(6), Turn(), nn.Identity()
+        self.a1, self.a2 = nn.ReLU(inplace=how == "module"), nn.ReLU(inplace=how in ("module", "statement"))
+        self.how = how
+
+    def act(self, x, module):
+        if self.how == "functional":
+            return F.relu(x, inplace=True)
+        if self.how == "method":
+            return x.relu_()
+        if self.how == "statement" and module.inplace:
+            module(x)
+            return x
+        return module(x)
+
+    def forward(self, x):
+        if self.how == "plain":
+            x = self.pool(self.act(self.c1(x * 0.9), self.a1)) * 1.5
+            y = self.turn(self.same(self.bn(self.c2(x)))) + 0.1 * x
+        else:
+            x *= 0.9  # what is given
+            x = self.pool(self.act(self.c1(x), self.a1))
+            x *= 1.5
+            y = self.turn(self.same(self.bn(self.c2(x))))
+            y += 0.1 * x
+        return self.head(self.act(self.c3(y), self.a2).square().mean((2, 3)))
+
+
+def close(maps, expected):
+    return (maps - expected).abs().max() <= 1e-5 * expected.max() and expected.max() > 0
+
+
+@pytest.mark.parametrize("layer", ["c1", "a1", "pool", "c2", "bn", "same", "turn", "c3", "a2"])
+@pytest.mark.parametrize("how", ["plain", "operator", "functional", "method", "module", "statement"])
+def test_what_the_forward_writes_in_place_does_not_change_the_map(how, layer, pictures):
+    images, split = pictures
+    kept = images.clone()
+    if how in ("functional", "method") and layer in ("a1", "a2"):
+        with pytest.raises(ValueError, match=f"layer '{layer}' has no maps"):  # it is not called
+            gl.heatmaps(Written(how), images, split.labels, layer)
+        return
+    expected = by_hand(Written("plain").eval(), images, split.labels, layer)
+    model = Written(how)
+    assert close(gl.heatmaps(model, images, split.labels, layer, batch_size=5).maps, expected)
+    assert close(gl.heatmaps(model.requires_grad_(False), images, split.labels, layer).maps, expected)
+    assert torch.equal(images, kept)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_no_method_is_changed_by_what_is_written_in_place(method, pictures):
+    images, split = pictures
+    plain, in_place = (
+        gl.heatmaps(Written(how), images[:3], split.labels[:3], "pool", method) for how in ("plain", "operator")
+    )
+    assert close(in_place.maps, plain.maps)
+
+
+class Reused(nn.Module):
+    """One ReLU, one pool and one convolution, called three times; or the same with a module for each call."""
+
+    def __init__(self, times=1):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.head = nn.Conv2d(3, 6, 3, padding=1), nn.Linear(6, 10)
+        self.conv = nn.Conv2d(6, 6, 3, padding=1)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(6) for _ in range(3))
+        self.relus = nn.ModuleList(nn.ReLU() for _ in range(times))
+        self.pools = nn.ModuleList(nn.MaxPool2d(2) for _ in range(times))
+        self.times = times
+
+    def forward(self, x):
+        x = self.stem(x)
+        for step in range(3):
+            x = self.norms[step](self.conv(x))
+            x = self.pools[step % self.times](self.relus[step % self.times](x))
+        return self.head(x.square().mean((2, 3)))
+
+
+@pytest.mark.parametrize("layer", [None, "relus.0", "pools.0", "conv"])
+def test_the_map_of_a_layer_that_is_called_several_times_is_that_of_its_last_call(layer, pictures):
+    images, split = pictures
+    model = Reused().eval()
+    cams = gl.heatmaps(model, images, split.labels, layer, batch_size=5)
+    assert cams.layer == (layer or "relus.0")  # its last call is the last that is 8 pixels wide
+    assert close(cams.maps, by_hand(model, images, split.labels, cams.layer))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_of_a_reused_layer_every_method_takes_the_last_call(method, pictures):
+    images, split = pictures
+    if method == "ablationcam":
+        with pytest.raises(ValueError, match="method 'ablationcam' replaces all 3 calls of 'relus.0'"):
+            gl.heatmaps(Reused(), images, split.labels, "relus.0", method)
+        return
+    cams = gl.heatmaps(Reused(), images[:3], split.labels[:3], "relus.0", method)
+    assert close(cams.maps, gl.heatmaps(Reused(3), images[:3], split.labels[:3], "relus.2", method).maps)
+
+
+def test_torchvisions_blocks_call_their_relu_twice_and_add_in_place(pictures):
+    images, split = pictures
+    torch.manual_seed(0)
+    model = torchvision.models.resnet18(num_classes=10)
+    relu, block = (gl.heatmaps(model, images, split.labels, layer) for layer in ("layer1.1.relu", "layer1.1"))
+    assert close(relu.maps, block.maps)
+    added = gl.heatmaps(model, images, split.labels, "layer2.1.bn2").maps  # out += identity comes next
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    x = model.layer2[0](model.layer1(model.maxpool(model.relu(model.bn1(model.conv1(images))))))
+    first, second = model.layer2[1], nn.Sequential(model.layer3, model.layer4, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    out = first.bn2(first.conv2(torch.relu(first.bn1(first.conv1(x)))))
+    scores = model.fc(second(torch.relu(out + x)))
+    (gradient,) = torch.autograd.grad(scores.gather(1, split.labels[:, None]).sum(), out)
+    maps = (gradient.mean((2, 3), keepdim=True) * out).sum(1, keepdim=True).relu().detach()
+    assert close(added, F.interpolate(maps, (32, 32), mode="bilinear")[:, 0])
+
+
+class Branches(nn.Module):
+    """A layer that is called for both halves of the picture, and once more for nothing."""
+
+    def __init__(self, aside=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.head, self.aside = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(8, 10), aside
+
+    def forward(self, x):
+        left, right = (self.stem(half) for half in (x[..., :16], x[..., 16:]))
+        scores = self.head(torch.cat([left.amax((2, 3)), right.square().mean((2, 3))], 1))
+        if self.aside:
+            self.stem(x)
+        return scores
+
+
+def test_of_two_branches_the_map_is_that_of_the_second_and_of_a_call_for_nothing_there_is_none(pictures):
+    images, split = pictures
+    assert close(
+        gl.heatmaps(Branches(), images, split.labels, "stem").maps,
+        by_hand(Branches().eval(), images, split.labels, "stem"),
+    )
+    with pytest.raises(ValueError, match="no gradient at what layer 'stem' returns last"):
+        gl.heatmaps(Branches(aside=True), images, split.labels, "stem")
+
+
+def test_what_is_read_of_a_layer_is_its_last_call_before_anything_is_written_into_it(pictures):
+    images, split = pictures
+    kept = images.clone()
+    expected, rows = (attention.activations(Written(how), images, "c1") for how in ("plain", "method"))
+    assert torch.allclose(rows, expected) and torch.equal(images, kept) and (rows < rows.mean(1, True)).any()
+    model, seen = Reused().eval(), []
+    handle = model.conv.register_forward_hook(lambda module, given, output: seen.append(output.detach().double()))
+    model(images)
+    handle.remove()
+    last = seen[2].movedim(1, 0).flatten(1)
+    assert torch.allclose(attention.activations(model, images, "conv"), last - last.mean(1, keepdim=True))
+    maps = torch.rand(12, 32, 32, generator=torch.Generator().manual_seed(0))
+    plain, in_place = (gl.road(Written(how), images, split.labels, maps) for how in ("plain", "method"))
+    assert np.allclose(plain, in_place, atol=1e-6) and torch.equal(images, kept)
+
+
+class Returning(nn.Module):
+    def __init__(self, what):
+        super().__init__()
+        self.layer, self.what = nn.Conv2d(3, 10, 3), what
+
+    def forward(self, x):
+        return self.what(self.layer(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize("what, words", [
+    (lambda y: (y, y), "got a tuple"), (lambda y: {"logits": y}, "got a dict"), (lambda y: [y], "got a list"),
+    (lambda y: y[:, :, None], r"got a tensor \(\d+, 10, 1\)"), (lambda y: y.sum(), r"got a tensor \(\) for"),
+    (lambda y: y.repeat(2, 1), r"got a tensor \(\d+, 10\) for \d+ pictures"), (lambda y: None, "got a NoneType"),
+])  # fmt: skip
+def test_a_model_that_returns_something_else_than_logits_is_told(what, words, pictures, data):
+    images, split = pictures
+    model, words = Returning(what), r"the model must return logits \(N, classes\), " + words
+    for look in (
+        lambda: gl.heatmaps(model, images, split.labels, "layer"), lambda: gl.part_votes(model, data, 5),
+        lambda: gl.road(model, images, split.labels, torch.ones(12, 32, 32)), lambda: logits_of(model, images),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=words):
+            look()
+
+
+def test_logits_are_of_all_classes_and_of_pictures_alone(pictures):
+    images, _ = pictures
+    model = Returning(lambda y: y)
+    assert torch.equal(logits_of(model, images, 10), model(images))
+    with pytest.raises(ValueError, match=r"must return logits \(N, classes\), got 10 for 11 classes: it knows 10"):
+        logits_of(model, images, 11)
+    model.forward = lambda x, mask: x  # a TypeError of another kind comes through, below
+    with pytest.raises(TypeError):
+        logits_of(model, images)
+    with pytest.raises(ValueError, match="pictures alone, got Bilinear.forward.. missing 1 required .*: 'input2'"):
+        logits_of(nn.Bilinear(3, 3, 3), images)
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,13 @@ from http.server import BaseHTTPRequestHandler
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
 from growlab.data import sources
 from growlab.data.batches import Split, crop_and_flip
 from growlab.data.sources import load_data
+from growlab.decorrelation import refresh_statistics
 from growlab.seeds import random_stream
 
 
@@ -103,6 +105,33 @@ def test_every_picture_appears_exactly_once_in_a_pass(augment, seed, size):
     seen = torch.cat([labels for _, labels in split.batches(size, augment, seed)])
     assert sorted(seen.tolist()) == list(range(50))
     assert (seen.tolist() == list(range(50))) == (seed is None)  # no seed: the stored order
+
+
+@pytest.mark.parametrize("augment, seed", [(False, None), (False, 0), (True, 0)])
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 9, 16, 17, 50])
+def test_a_rest_of_one_picture_joins_the_batch_before_it_and_nothing_else_moves(n, augment, seed):
+    split = make_split(n)
+    ((whole, labels),) = split.batches(n, augment, seed)
+    for size in (1, 2, 3, 4, 7, 8, 16, 49, 50, 999):
+        batches = split.batches(size, augment, seed)
+        cut = [size] * (n // size) + [n % size] * (n % size > 0)
+        if size > 1 and n % size == 1 and n > 1:
+            cut[-2:] = [size + 1]
+        found = list(batches)
+        assert [len(given) for _, given in found] == cut and len(batches) == len(cut)
+        assert torch.equal(torch.cat([x for x, _ in found]), whole) and torch.equal(
+            torch.cat([y for _, y in found]), labels
+        )
+
+
+def test_a_batch_norm_trains_on_every_batch_of_a_pass():
+    split = make_split(50)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(360, 4), torch.nn.BatchNorm1d(4))
+    assert 50 % 7 == 50 % 49 == 1
+    for size in (7, 49):
+        for images, _ in split.batches(size, augment=True, seed=0):
+            model(images)
+        refresh_statistics(model, split.batches(size))
 
 
 def test_batches_without_augmentation_are_the_normalised_pictures():
@@ -718,6 +747,78 @@ def test_folder_takes_any_case_of_the_endings_and_no_hidden_files(colours):
         (colours / junk).write_bytes(b"junk")
     (colours / "train" / ".ipynb_checkpoints").mkdir()
     assert len(load_data(f"folder:{colours}").test) == 8
+
+
+def test_folder_takes_all_that_imagefolder_takes_and_folders_in_folders(colours):
+    array, cat = np.full((40, 40, 3), 90, np.uint8), colours / "train" / "red"
+    deep = cat / "2024" / "May"
+    for name in (
+        "a.webp",
+        "b.bmp",
+        "c.tif",
+        "d.tiff",
+        "e.ppm",
+        "f.JPG",
+        "2024/a.WEBP",
+        "2024/May/a.jpeg",
+        "2024/May/b.png",
+    ):
+        write_picture(cat / name, array)
+    write_picture(deep / "grey.pgm", array[..., 0])
+    write_picture(colours / "test" / "blue" / "more" / "x.png", array)
+    (cat / "folder.png").mkdir()
+    write_picture(cat / "folder.png" / "y.png", array)
+    for split, kept in (("train", ("train", "val")), ("test", ("test",))):
+        expected = torchvision.datasets.ImageFolder(colours / split)
+        data = load_data(f"folder:{colours}")
+        labels = torch.cat([data.splits[name].labels for name in kept])
+        assert data.classes == tuple(expected.classes)
+        assert labels.bincount().tolist() == np.bincount(expected.targets).tolist()
+    for name in ("deep.gif", "deep.jfif"):  # ImageFolder leaves these out
+        Image.fromarray(array).save(deep / name, format={"gif": "GIF", "fif": "JPEG"}[name[-3:]])
+    for hidden in (".hidden/a.png", "2024/.hidden/a.png", "2024/May/.a.png"):
+        write_picture(cat / hidden, array)
+    data = load_data(f"folder:{colours}")
+    labels = torch.cat([data.train.labels, data.val.labels])
+    assert labels.bincount().tolist() == [20, 20 + 9 + 1 + 1 + 2]
+    kept = torch.cat([data.train.images, data.val.images])
+    assert ((kept.int() - 90).abs() <= 1).flatten(1).all(1).sum() == 13  # decoded, whatever the kind
+
+
+def test_folder_names_what_it_leaves_out_and_opens_none_of_it(colours):
+    red, array = colours / "train" / "red", np.zeros((32, 32, 3), np.uint8)
+    before = load_data(f"folder:{colours}")
+    (red / "more").mkdir()
+    os.mkfifo(red / "more" / "pipe.png")  # would be waited for, for ever
+    (red / "null.png").symlink_to("/dev/null")
+    (red / "gone.jpg").symlink_to(red / "nowhere.jpg")
+    (red / "loop").symlink_to(red)
+    (red / "elsewhere").symlink_to(colours / "test")
+    (red / "phone.heic").write_bytes(b"a picture that Pillow does not read")
+    write_picture(colours / "train" / "beside.png", array)
+    for notes in ("labels.csv", "more/README.md", "more/Thumbs.db"):  # lose no picture, and are not named
+        (red / notes).write_bytes(b"notes")
+    with pytest.warns(UserWarning) as caught:
+        data = load_data(f"folder:{colours}")
+    (message,) = (str(warning.message) for warning in caught)
+    assert f"7 left out of {colours / 'train'}, such as [" in message
+    for name in (
+        "beside.png", "red/elsewhere", "red/gone.jpg", "red/loop", "red/more/pipe.png", "red/null.png", "red/phone.heic"
+    ):  # fmt: skip
+        assert repr(name) in message
+    for name, split in before.splits.items():
+        assert torch.equal(split.images, data.splits[name].images)
+    for number in range(20):
+        (red / f"{number}.heic").touch()
+    with pytest.warns(UserWarning, match="27 left out"):
+        load_data(f"folder:{colours}")
+
+
+def test_folder_takes_classes_and_pictures_behind_links(colours):
+    (colours / "train" / "red").rename(colours / "elsewhere")
+    (colours / "train" / "red").symlink_to(colours / "elsewhere")
+    (colours / "train" / "blue" / "link.png").symlink_to(colours / "elsewhere" / "00.png")
+    assert len(load_data(f"folder:{colours}").train) == 37
 
 
 def test_folder_scales_the_shorter_side_and_crops_the_centre(colours):
