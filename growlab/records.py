@@ -45,10 +45,6 @@ class History:
     similarity: list[dict] = field(default_factory=list)
     result: dict = field(default_factory=dict)
 
-    def table(self) -> pd.DataFrame:
-        """A row per epoch."""
-        return pd.DataFrame(self.epochs)
-
     def __post_init__(self):
         for part in fields(self):
             value = getattr(self, part.name)
@@ -57,15 +53,20 @@ class History:
                 kind = "a dict" if part.type is dict else "a list of dicts"
                 raise ValueError(f"{part.name} must be {kind}, got {value!r:.80}: History.__doc__ says what it holds")
 
+    def table(self) -> pd.DataFrame:
+        """A row per epoch."""
+        return pd.DataFrame(self.epochs)
+
     def contents(self) -> dict:
         """As a dict of plain values. Raises ``ValueError`` for what JSON lacks, and for a setting that is NaN."""
-        found = plain(vars(self))
+        found = plain({part.name: getattr(self, part.name) for part in fields(self)})
         for name, value in found.items():
             _check_plain(name, value)
-        settings = json.dumps(found["settings"])
-        if json.loads(settings) != json.loads(settings):
+        settings, constants = json.dumps(found["settings"]), []
+        json.loads(settings, parse_constant=constants.append)
+        if "NaN" in constants:
             raise ValueError(
-                f"settings must not be NaN, got {settings}: no run could go on, since NaN is never the same"
+                f"settings must be without NaN, got {settings}: it is never the same, so no run could go on"
             )
         return found
 

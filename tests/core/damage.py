@@ -9,6 +9,7 @@ import random
 import shutil
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -40,9 +41,13 @@ def damaged(contents: bytes, kind: str, draw: random.Random) -> bytes:
 
 
 def make(folder):
-    """One file of each kind: {name: (path, reader)}; a reader raises, or returns what it has taken."""
+    """One file of each kind: {name: (path, reader)}; a reader raises, or takes what is there.
+
+    $GROWLAB_PROGRESS must be the folder.
+    """
     place = Path(folder) / "lab" / RUN.name
-    gl.execute([RUN], Path(folder) / "lab", progress=False, jobs=1)
+    with ThreadPoolExecutor(1) as executor:
+        gl.execute([RUN], place.parent, executor, progress=False)
     run = {"growth": gl.Growth("net2net", at=(1, 2)), "lr": 0.05, "progress": False, "folder": Path(folder) / "run"}
     data = gl.load_data("digits", limit=200)
 
@@ -52,7 +57,6 @@ def make(folder):
 
     gl.train(mlp(), data, 3, **run)
     gl.save(Path(folder) / "weights.pt", mlp(), note="a test")
-    os.environ["GROWLAB_PROGRESS"] = str(folder)
     for kind, rows in COURSE.items():
         for name, value in rows.items():
             keeping.keep(kind, name, value)
@@ -75,7 +79,7 @@ def _progress(folder):
 
 
 def outcome(path, reader, contents):
-    """What a reader makes of other contents: "refused" in words, "raised" from inside, or "taken" as if it was whole."""
+    """What a reader makes of other contents: "refused" in words, "raised …" from inside, or "taken" for whole."""
     path.write_bytes(contents)
     try:
         with redirect_stdout(io.StringIO()):
@@ -100,7 +104,7 @@ def series(files, counts, seed=0):
 
 
 if __name__ == "__main__":
-    folder = tempfile.mkdtemp()
+    os.environ["GROWLAB_PROGRESS"] = folder = tempfile.mkdtemp()
     try:
         for (name, kind), found in series(make(folder), SERIES).items():
             print(f"{name:24} {kind:14} {dict(found)}", flush=True)
