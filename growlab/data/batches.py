@@ -141,8 +141,7 @@ def crop_and_flip(padded, rows, top, left, flip, shift):
     x = left[:, None] + torch.where(flip[:, None] == 1, x.flip(0), x)  # (B, W)
     y = rows[:, None] * tall + top[:, None] + y  # (B, H): lines of all pictures
     pixels = y[:, :, None] * wide + x[:, None, :]  # (B, H, W)
-    images = padded.view(-1, channels).index_select(0, pixels.flatten())
-    return images.view(*pixels.shape, channels).permute(0, 3, 1, 2)
+    return padded.view(-1, channels).index_select(0, pixels.flatten()).view(*pixels.shape, channels).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
