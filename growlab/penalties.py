@@ -32,7 +32,7 @@ def absolute(rows):
 
 
 def mean_absolute(rows):
-    """The mean of |S_ij|. At n = 2D it is smallest where every filter has an exact twin."""
+    """The mean of |S_ij|. Smallest at right angles (n ≤ D); for D < n ≤ 2D with n − D exact twins or opposites."""
     n, cosines = len(rows), (rows @ rows.T).fill_diagonal_(0)
     return cosines.abs().sum() / (n * (n - 1)), 2 / (n * (n - 1)) * cosines.sign() @ rows
 
