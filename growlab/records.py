@@ -183,6 +183,8 @@ def history_in(contents: dict, path) -> History:
         whole("threads", history.environment["threads"], 1, "of the processor")
         if (epochs := [row["epoch"] for row in history.epochs]) != list(range(1, len(epochs) + 1)):
             raise ValueError(f"epochs must be 1, 2, …, got {epochs}")
+        if "model" not in history.settings or not isinstance(history.settings.get("growth"), dict | None):
+            raise ValueError("its settings are odd")
         whole("epochs", history.settings.get("epochs", len(epochs)), len(epochs), "a run has no more")
         return history
 

@@ -211,7 +211,8 @@ def _resume(path, model, optimizer, settings):
     history = history_in(contents, path)
     if settings["model"] == contents["recipe"]:  # the very model that was stopped, grown since it was first passed
         settings = settings | {"model": history.settings["model"]}
-    there = settings | history.settings  # an earlier version noted fewer
+    there = settings | asdict(Recipe(epochs=1)) | history.settings  # an earlier version noted fewer
+    there["growth"] = there["growth"] and _described(Growth("random", every=1)) | there["growth"]
     if different := {name: (there[name], now) for name, now in settings.items() if there[name] != now}:
         found = f"name: (there, now) {different}"
         raise ValueError(f"{path} belongs to a run with other settings; {found}; choose another folder")

@@ -130,6 +130,8 @@ ODD = {
     "threads 0": lambda c: c["history"]["environment"].update(threads=0),
     "threads 'a'": lambda c: c["history"]["environment"].update(threads="a"),
     "no settings": lambda c: c["history"].update(settings=None),
+    "empty settings": lambda c: c["history"]["settings"].clear(),
+    "growth 1": lambda c: c["history"]["settings"].update(growth=1),
     "optimizer 1": lambda c: c.update(optimizer=1), "an empty optimizer": lambda c: c.update(optimizer={}),
     "no groups": lambda c: c["optimizer"].update(param_groups=[]),
     "another momentum": lambda c: c["optimizer"]["param_groups"][0].update(momentum="a"),
@@ -202,13 +204,22 @@ def test_folders_of_earlier_versions_are_read_and_go_on(tmp_path):
         if len(history.epochs) == 2:
             raise KeyboardInterrupt
 
-    growth, folder = gl.Growth("net2net", at=(1,)), tmp_path / "run"
+    growth, folder = gl.Growth("net2net", at=(1,), options={"step": 0.0}, k=1), tmp_path / "run"
     torch.manual_seed(0)
     expected = training(tmp_path / "whole", growth=growth)
     with pytest.raises(KeyboardInterrupt):
         torch.manual_seed(0)
         training(folder, growth=growth, each_epoch=stop)
     without_checksums(folder)
+    contents = torch.load(folder / "checkpoint.pt")  # an earlier version had fewer settings, as they are by default
+    for settings, name in (
+        (contents["history"]["settings"], "schedule"),
+        (contents["history"]["settings"]["growth"], "gate"),
+    ):
+        del settings[name]
+    torch.save(contents, folder / "checkpoint.pt")
+    with pytest.raises(ValueError, match="belongs to a run with other settings"):
+        training(folder, growth=growth, schedule="restarts")
     history = training(folder, growth=growth)
     assert [row["loss"] for row in history.epochs] == [row["loss"] for row in expected.epochs]
     without_checksums(tmp_path)
