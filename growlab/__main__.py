@@ -17,11 +17,11 @@ HELP = {
     "data": '"critters", "digits", "cifar10", "cifar100", "folder:PATH"', "limit": "at most so many training pictures",
     "model": "mlp, vgg5, vgg16, mobilenet, or your own package.module:function",
     "width": "channels at the start, one number or one for each layer",
-    "method": "random, net2net, splitting, firefly, none, or your own package.module:function",
+    "method": "random, net2net, splitting, firefly, gradmax, none, or your own package.module:function",
     "rate": "new neurons at each growth, as a share of the old", "every": "grow after every so many epochs",
     "at": "grow after these epochs", "gate": "the largest cosine that a new neuron may have with another",
     "until": "grow up to so many parameters, or up to a validation accuracy", "k": "steps after each growth",
-    "options": "of the method, as JSON", "movement": "how far the K steps go, relative to the weights",
+    "then": "your own package.module:function, called after each growth", "options": "of the method, as JSON", "movement": "how far the K steps go, relative to the weights",
     "precision": "float32; bfloat16 is faster, with other numbers", "threads": "of the CPU, a part of the run",
 }  # fmt: skip
 PARSED = {  # settings that are no plain number or text
@@ -45,11 +45,12 @@ def main(arguments=None) -> int:
 
 
 def run(options) -> int:
+    from growlab.checks import resolved
     from growlab.lab.execute import execute
     from growlab.lab.grids import grid
     from growlab.lab.run import DEFAULTS, Run, network_of
     from growlab.lab.statistics import summary
-    from growlab.plans import method_of
+    from growlab.plans import METHODS
 
     given = vars(options)
     settings = {name: value for name, value in given.items() if name in DEFAULTS}
@@ -68,7 +69,8 @@ def run(options) -> int:
     else:
         runs = [Run(**ONE | settings)]
     for one in runs:  # what is your own must be there before anything is trained
-        method_of(one.method or "random")
+        resolved("method", one.method or "random", METHODS)
+        resolved("then", one.then or print, {})
         if ":" in one.model:
             network_of(one, 0, ())
     table = execute(runs, folder, jobs=given.get("jobs"), device=options.device)
@@ -121,7 +123,8 @@ def _parser(arguments):
         "in --out. The other options are the settings of gl.Run: of the network, or of every run of the grid.",
     )  # fmt: skip
     one.set_defaults(command=run, usage=one.error, device="cpu")
-    grids = "quick, assay, methods, copies, vgg16, table1, table2, table3, controls, k, dose, rate or readings"
+    grids = "quick, assay, methods, copies, redundancy, momentum, parting, gradmax, published, vgg16, table1, table2, "
+    grids += "table3, controls, k, dose, rate or readings"
     one.add_argument("grid", nargs="?", default=None, metavar="GRID", help=grids)
     one.add_argument("--out", "--folder", dest="out", help="folder of the runs, one for each (of a grid: runs)")
     one.add_argument("--seeds", type=int, help="of a grid: how many (3)")

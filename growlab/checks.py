@@ -36,8 +36,10 @@ def one_of(name: str, value, known):
     raise ValueError(f"{name} must be one of {', '.join(map(str, known))}, got {value!r}: {hint}")
 
 
-def resolved(name: str, value: str, known: dict[str, str]):
-    """The function behind one of the ``known`` names, or behind one of your own, "package.module:function"."""
+def resolved(name: str, value, known: dict[str, str]):
+    """A function; given by itself, by one of the ``known`` names, or as one of your own, "package.module:function"."""
+    if callable(value):
+        return value
     if ":" not in str(value):
         return resolve_name(known[one_of(name, value, known)])
     try:

@@ -68,27 +68,39 @@ def decorrelate(
         raise ValueError("target= and refresh= need batches=, an iterable of (pictures, labels)")
     if isinstance(batches, Iterable) and iter(batches) is batches:
         batches = list(batches)  # a generator can be read only once
-    layers = _layers(model, twins, penalty, seed)
-    task = _Task(model, layers, target) if batches is not None else None
-    rows, losses, rate = [], [], 0.1 if lr is None else lr
-    with torch.no_grad():
-        for step, batch in enumerate([None] * (k + 1) if task is None else islice(endless(batches), k + 1)):
-            loss, slopes = task(batch, step < k) if task else (None, [0] * len(layers))
-            losses += [loss] if task else []
-            for layer, slope in zip(layers, slopes):
-                similarity, push = penalty_and_gradient(layer.filters, layer.penalty)  # Eq. 3
-                change, pull = change_and_gradient(layer.filters, layer.previous, CHANGES[weight_change])  # Eq. 4
-                rows.append(layer.figures(similarity, change))
-                if step < k:
-                    gradient = penalty_strength * push + change_strength * pull + slope
-                    length = rate if movement is None else layer.fair(gradient, movement / k)
-                    layer.step(-length * gradient, forget=previous == "iteration")
+    layers = moving_layers(model, twins, penalty, seed)
+    task = _Task(model, layers, target, islice(endless(batches), k + 1)) if batches is not None else None
+    rate = 0.1 if lr is None else lr
+    length = (lambda layer: rate) if movement is None or not k else (lambda layer: layer.fair(movement / k))
+    rows, losses = [], []
+    for row, loss in descend(layers, k, length, penalty_strength, change_strength, weight_change, previous, task):
+        rows += row
+        losses += [loss] if task else []
     losses = torch.stack(losses).tolist() if task else []
     _check_finite(layers, losses, k, rate)
     if k:
         _commit(model, layers, batches if refresh else None)
     trace = _trace(rows, losses, layers, "loss" if target == "labels" else "drift")
     return trace if per_layer else trace.groupby("step", as_index=False).mean(numeric_only=True)
+
+
+@torch.no_grad()
+def descend(layers, k, length, penalty_strength, change_strength, weight_change="sum", previous="before", task=None):
+    """The K steps: yields before the first and after each one a row of figures for each layer, and the task's loss.
+
+    ``length(layer)`` is what the layer's gradient is multiplied by in a step.
+    """
+    for step in range(k + 1):
+        loss, slopes = task(step < k) if task else (None, [0] * len(layers))
+        rows = []
+        for layer, slope in zip(layers, slopes):
+            similarity, push = penalty_and_gradient(layer.filters, layer.penalty)  # Eq. 3
+            change, pull = change_and_gradient(layer.filters, layer.previous, CHANGES[weight_change])  # Eq. 4
+            rows.append(layer.figures(similarity, change))
+            layer.gradient = penalty_strength * push + change_strength * pull + slope
+        yield rows, loss
+        for layer in layers if step < k else ():
+            layer.step(length(layer), forget=previous == "iteration")
 
 
 @torch.no_grad()
@@ -168,7 +180,7 @@ class MovingLayer:
 
     def __post_init__(self):
         self.filters = self.previous = self.start
-        self.size = self.start.norm()
+        self.size, self.gradient = self.start.norm(), None
 
     @classmethod
     def of(cls, unit, pairs, penalty, seed):
@@ -190,23 +202,24 @@ class MovingLayer:
         row = [similarity, change, moved]
         return row if self.pairs is None else [*row, like(twin_angle(*self.filters[self.pairs]).mean(), moved)]
 
-    def fair(self, gradient, share):
+    def fair(self, share):
         """The factor that makes a step ``share`` times as long as the weights were; 0 where there is no force."""
-        steepness = gradient.norm()
-        noise = 16 * torch.finfo(gradient.dtype).eps  # what rounding leaves of a gradient of zero, times the size
+        steepness = self.gradient.norm()
+        noise = 16 * torch.finfo(steepness.dtype).eps  # what rounding leaves of a gradient of zero, times the size
         return torch.where(steepness * self.size > noise, share * self.size / steepness, 0)
 
-    def step(self, change, forget=False):
+    def step(self, length, forget):
         """``forget``: Eq. 4 looks back to the last step, and no further."""
         self.previous = self.filters if forget else self.previous
-        self.filters = self.filters + change
+        self.filters = self.filters - length * self.gradient
 
     def as_parameter(self, filters):
         moved = self.parameter.movedim(self.axis, 0).shape
         return filters.view(moved).movedim(0, self.axis)
 
 
-def _layers(model, twins, penalty, seed):
+def moving_layers(model, twins, penalty, seed) -> list[MovingLayer]:
+    """All layers that the K steps move; ``twins``, ``penalty`` and ``seed`` as in ``decorrelate``."""
     pairs, found = twins.twins if isinstance(twins, GrowthPlan) else twins or {}, growable(model)
     if pairs.keys() - {unit.name for unit in found}:  # those of a residual stream may be there: nothing is done to them
         known = [unit.name for unit in units(model, coupled=True)]
@@ -219,12 +232,12 @@ def _layers(model, twins, penalty, seed):
 class _Task:
     """What the batches ask of the network: its loss, and the slope of it for each layer's filters ``(n, D)``."""
 
-    def __init__(self, model, layers, target):
-        self.model, self.layers, self.target = model, layers, target
+    def __init__(self, model, layers, target, batches):
+        self.model, self.layers, self.target, self.batches = model, layers, target, batches
         self.teacher = target if isinstance(target, nn.Module) else model
 
-    def __call__(self, batch, with_slopes):
-        images, labels = batch
+    def __call__(self, with_slopes):
+        images, labels = next(self.batches)
         with_slopes = with_slopes and self.target is not None
         with evaluating(self.model, self.teacher), torch.set_grad_enabled(with_slopes):
             leaves = [layer.filters.detach().requires_grad_(with_slopes) for layer in self.layers]

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from inspect import signature
 from itertools import islice
 
-from growlab.checks import flag, number, one_of, plain, whole
+from growlab.checks import flag, number, one_of, plain, resolved, whole
 from growlab.decorrelation import check_options, decorrelate
 from growlab.gating import check_gate
 from growlab.models import parameter_count
-from growlab.plans import METHODS, GrowthPlan, apply, growth_rate, method_of, propose, twins_of
+from growlab.plans import METHODS, GrowthPlan, apply, growth_rate, propose, twins_of
 from growlab.seeds import seeded
 from growlab.similarity import similarity_figures
 from growlab.structure.units import units
@@ -39,6 +39,9 @@ class Growth:
 
     ``gate`` keeps candidates out that are too much like other neurons: a largest cosine, or the options of
     ``GrowthPlan.gate``, e.g. ``{"max_cosine": 0.9, "on": "both"}``. Then fewer neurons than the budget may come.
+    ``then`` is a function of your own ``(model, optimizer, history)``, or its name "package.module:function": it is
+    called after each growth, before the K steps, to treat the grown network otherwise.
+
     ``until`` ends growth at a size or a performance: a whole number of parameters, or a validation accuracy in (0, 1].
     """
 
@@ -54,6 +57,7 @@ class Growth:
     gate: float | dict | None = None
     until: float | int | None = None
     budget: str = "neurons"
+    then: str | Callable | None = None
 
     def __post_init__(self):
         vars(self).update(plain(vars(self)))  # frozen for others
@@ -61,7 +65,9 @@ class Growth:
         one_of("budget", self.budget, BUDGETS)
         one_of("when", self.when, WHEN)
         flag("per_unit", self.per_unit, "True gives every unit its share")
-        callable(self.method) or ":" in str(self.method) or one_of("method", self.method, METHODS)
+        for name, known in (("method", METHODS), ("then", {None: ""})):
+            value = getattr(self, name)
+            callable(value) or ":" in str(value) or one_of(name, value, known)
         vars(self)["at"] = moments(self.at)
         if (self.every is None) == (not self.at):
             raise ValueError(f"give either every= or at=, got every={self.every}, at={self.at}")
@@ -134,7 +140,7 @@ def after_epoch(growth, model, data, optimizer, history, row, recipe) -> dict:
 def _grow(growth, model, data, optimizer, history, epoch, seed, batch_size):
     started, stream = time.perf_counter(), (seed, "proposal", epoch)
     batches = data.batches("train", batch_size, seed=stream)
-    takes_seed = "seed" in signature(method_of(growth.method)).parameters
+    takes_seed = "seed" in signature(resolved("method", growth.method, METHODS)).parameters
     options = ({"seed": stream} if takes_seed else {}) | growth.options
     with seeded(*stream):
         plan = propose(growth.method, model, batches, **options)
@@ -144,13 +150,15 @@ def _grow(growth, model, data, optimizer, history, epoch, seed, batch_size):
         plan = plan.gate(model, batches=islice(batches, 1) if compares_outputs else None, **options)
     plan = growth.within(plan)
     apply(model, plan, optimizer)
-    seconds = time.perf_counter() - started
-    history.growths.append({
+    event = {
         "epoch": epoch, "method": plan.method, "neurons": plan.neurons, "widths": plan.widths_after,
-        "parameters": parameter_count(model), "seconds": seconds, "new": plan.table().to_dict("list"),
-        **({} if growth.gate is None else {"refused": len(plan.refused)}),
-    })  # fmt: skip
-    return seconds
+        "parameters": parameter_count(model), "seconds": time.perf_counter() - started,
+        "new": plan.table().to_dict("list"), **({} if growth.gate is None else {"refused": len(plan.refused)}),
+    }  # fmt: skip
+    history.growths.append(event)
+    if growth.then:
+        resolved("then", growth.then, {})(model, optimizer, history)
+    return event["seconds"]
 
 
 def _take_steps(growth, model, batches, history, epoch, seed, before):

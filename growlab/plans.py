@@ -28,8 +28,8 @@ METHODS = {  # name -> function; anything with the same signature can be passed 
     "net2net": "growlab.methods.random_growth:net2net",
     "splitting": "growlab.methods.splitting:splitting",
     "firefly": "growlab.methods.firefly:firefly",
+    "gradmax": "growlab.methods.gradmax:gradmax",
 }
-DRAWN = {"random", "net2net"}  # their scores are random numbers; those of all others predict a decrease of the loss
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class GrowthPlan:
-    """Candidates for a model with these ``widths`` (neurons by unit, before growth), best first."""
+    """Candidates for a model with these ``widths`` (neurons by unit, before growth), best first.
+
+    ``nats``: whether a score is the decrease of the loss that the candidate promises, in nats per picture.
+    """
 
     method: str
     widths: dict[str, int]
     candidates: tuple[Candidate, ...]
     costs: tuple[TensorCost, ...] = field(default=(), repr=False)
     refused: tuple[tuple[Candidate, str], ...] = field(default=(), repr=False)  # by ``gate``, each with the reason
+    nats: bool = True
 
     @property
     def neurons(self) -> int:
@@ -168,17 +172,12 @@ class GrowthPlan:
 def propose(method: str | Callable, model: nn.Module, batches: Iterable | None = None, **options) -> GrowthPlan:
     """Candidates for growth with their scores; the model is left as it is.
 
-    ``method``: "random" or "net2net" (no batches needed), "splitting", "firefly", or your own function ``(model,
-    batches, **options) -> GrowthPlan``, or its name, "package.module:function". ``options`` go to it. Raises
+    ``method``: "random" or "net2net" (no batches needed), "splitting", "firefly", "gradmax", or your own function
+    ``(model, batches, **options) -> GrowthPlan``, or its name, "package.module:function". ``options`` go to it. Raises
     ``ValueError`` for an unknown method and for a model in which nothing can grow.
     """
-    plan = method_of(method)(model, batches, **options)
+    plan = resolved("method", method, METHODS)(model, batches, **options)
     return replace(plan, costs=costs_of(model, plan.widths, batches))
-
-
-def method_of(method: str | Callable) -> Callable:
-    """The function behind the name of a method; a function of your own is itself."""
-    return method if callable(method) else resolved("method", method, METHODS)
 
 
 def apply(model: nn.Module, plan: GrowthPlan, optimizer: torch.optim.Optimizer | None = None) -> GrowthPlan:
@@ -225,12 +224,12 @@ def preview(model: nn.Module, plan: GrowthPlan, batch: tuple[Tensor, Tensor]) ->
 
     ``batch``: (images, labels). Both are changes of the mean cross-entropy in eval mode, in nats per picture, so good
     growth is negative. ``predicted`` is minus the sum of the scores, as if candidates did not meet each other; nan for
-    "random" and "net2net", whose scores are random numbers. ``actual`` is measured on a copy that has grown.
-    Notebook 03.
+    a plan whose scores are no nats, such as the random numbers of "net2net". ``actual`` is measured on a copy that
+    has grown. Notebook 03.
     """
     images, labels = batch
     grown = deepcopy(model).eval()
     before = F.cross_entropy(grown(images), labels)
     apply(grown, plan)
     actual = F.cross_entropy(grown(images), labels) - before
-    return nan if plan.method in DRAWN else -sum(c.score for c in plan.candidates), actual.item()
+    return -sum(c.score for c in plan.candidates) if plan.nats else nan, actual.item()

@@ -156,17 +156,14 @@ def _grown_state(key, value, parameter, todo, births):
 
 def _select(tensor, edit, new, factor):
     """Repeat a unit's entries along one axis, new ones behind the old, and multiply each by its ``factor``."""
-    axis, end, count = edit.axis, edit.offset + new.neurons * edit.repeat, len(new.origin)
-    own = tensor.narrow(axis, edit.offset, end - edit.offset).unflatten(axis, (new.neurons, edit.repeat))
-    parents = torch.tensor([parent or 0 for parent in new.parents], dtype=torch.long, device=tensor.device)
-    born = own.index_select(axis, parents).flatten(axis, axis + 1)
-    result = torch.cat([tensor.narrow(axis, 0, end), born, tensor.narrow(axis, end, tensor.shape[axis] - end)], axis)
-    scaled = (factor != 1).nonzero().flatten()  # few: to multiply everything would cost as much as the copy
-    if len(scaled):
-        whole = result.narrow(axis, edit.offset, count * edit.repeat).unflatten(axis, (count, edit.repeat))
-        factor = like(factor[scaled], tensor).reshape(-1, *[1] * (whole.dim() - axis - 1))
-        scaled = scaled.to(tensor.device)
-        whole.index_copy_(axis, scaled, whole.index_select(axis, scaled) * factor)
+    axis, places = edit.axis, torch.arange(tensor.shape[edit.axis])
+    own = places.narrow(0, edit.offset, new.neurons * edit.repeat).unflatten(0, (new.neurons, edit.repeat))
+    own = own[[parent or 0 for parent in new.origin]].flatten()
+    places = torch.cat([places[: edit.offset], own, places[edit.offset + new.neurons * edit.repeat :]])
+    result = tensor.index_select(axis, places.to(tensor.device))
+    if (factor != 1).any():
+        factor = like(factor.repeat_interleave(edit.repeat), tensor).reshape(-1, *[1] * (tensor.dim() - axis - 1))
+        result.narrow(axis, edit.offset, len(own)).mul_(factor)
     return result
 
 

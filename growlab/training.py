@@ -62,6 +62,7 @@ class Recipe:
     schedule: str = "cosine"
     augment: bool = True
     precision: str = "float32"
+    nesterov: bool = False
 
     def __post_init__(self):
         vars(self).update(plain(vars(self)))  # frozen for others
@@ -69,7 +70,8 @@ class Recipe:
         whole("seed", self.seed, 0, "seeds are numbered from 0")
         whole("batch_size", self.batch_size, 1, "128 is usual")
         number("lr", self.lr, "(0, inf)", "0.1 is usual")
-        number("momentum", self.momentum, "[0, 1)", "0.9 is usual")
+        flag("nesterov", self.nesterov, "True looks ahead along the momentum")
+        number("momentum", self.momentum, "(0, 1)" if self.nesterov else "[0, 1)", "0.9 is usual")
         number("weight_decay", self.weight_decay, "[0, inf)", "1e-4 is usual")
         one_of("schedule", self.schedule, SCHEDULES)
         flag("augment", self.augment, "True moves and mirrors the pictures")
@@ -77,15 +79,15 @@ class Recipe:
 
 
 def train(
-    model: nn.Module, data: Data, epochs: int, *, growth: Growth | None = None, seed: int = 0, folder=None,
-    lr: float = 0.1, momentum: float = 0.9, weight_decay: float = 1e-4, batch_size: int = 128, schedule: str = "cosine",
-    augment: bool = True, precision: str = "float32", progress: bool = True,
-    each_epoch: Callable[[History], None] | None = None,
+    model: nn.Module, data: Data, epochs: int, *, growth: Growth | None = None, folder=None, progress: bool = True,
+    each_epoch: Callable[[History], None] | None = None, **settings,
 ) -> History:  # fmt: skip
     """Train a model in place by SGD and let it grow; returns the history, with the accuracy on the test pictures.
 
-    The paper (§4.1) gives 250 epochs, momentum 0.9, a cosine and batches of 128; its learning rate and weight decay
-    are not in our text. ``precision="bfloat16"`` computes in autocast, faster and with other numbers.
+    ``settings`` are those of ``Recipe``: seed=0, lr=0.1, momentum=0.9, weight_decay=1e-4, batch_size=128,
+    schedule="cosine", augment=True, precision="float32" ("bfloat16" computes in autocast, faster and with other
+    numbers), nesterov=False. The paper (§4.1) gives 250 epochs, momentum 0.9, a cosine and batches of 128; its learning
+    rate and weight decay are not in our text.
 
     With a ``folder``, the state is kept in ``folder/checkpoint.pt`` after every epoch and the finished history in
     ``folder/record.json``. The same call goes on where a stopped or killed run was, with the number of threads it was
@@ -93,13 +95,13 @@ def train(
 
     ``each_epoch(history)`` is called after every epoch, before it is kept; what it raises ends the run there.
     """
-    recipe = {"epochs": epochs, "seed": seed, "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-    recipe = Recipe(**recipe, batch_size=batch_size, schedule=schedule, augment=augment, precision=precision)
+    recipe = Recipe(epochs=epochs, **settings)
     growths = growth.epochs(recipe.epochs) if growth else ()
     model.to(data.train.images.device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay)
+    how = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay, "nesterov": recipe.nesterov}
+    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, **how)
     history, checkpoint = _begin(model, data, optimizer, recipe, growth, folder)
-    done, steps = len(history.epochs), len(data.batches("train", batch_size))
+    done, steps = len(history.epochs), len(data.batches("train", recipe.batch_size))
     bar = tqdm(desc="training", total=recipe.epochs * steps, initial=done * steps, leave=False, disable=not progress)
     with threads(history.environment["threads"]), bar:
         try:
@@ -221,5 +223,6 @@ def _resume(path, model, optimizer, settings):
 
 
 def _described(growth):
-    method = growth and getattr(growth.method, "__qualname__", growth.method)  # a function of your own, or a name
-    return growth and {**asdict(growth), "method": method, "at": list(growth.at)}
+    own = growth and {name: getattr(growth, name) for name in ("method", "then")}  # names, or functions of your own
+    named = {name: getattr(f, "__qualname__", f) for name, f in own.items()} if growth else {}
+    return growth and asdict(growth) | named | {"at": list(growth.at)}

@@ -43,7 +43,7 @@ growth
 training
 attention
 lab.run
-lab.treatments
+lab.published lab.treatments
 lab.grids
 lab.folder
 lab.paper

@@ -19,7 +19,7 @@ from growlab.costs import positions_of
 from growlab.data.sources import source_of
 from growlab.growth import Growth, moments
 from growlab.models import LAYERS, check_size, for_pictures
-from growlab.plans import METHODS, GrowthPlan, method_of, share_out
+from growlab.plans import METHODS, GrowthPlan, share_out
 from growlab.seeds import random_stream
 from growlab.structure.units import growable
 from growlab.training import Recipe, train
@@ -29,13 +29,13 @@ from growlab.training import Recipe, train
 class Run(Recipe):
     """All that a training depends on. Equal runs end bit-equal (same machine, versions), whoever executes them.
 
-    ``data``, ``limit``, and ``reliability`` and ``shortcut`` (of critters) go to ``load_data``. ``model`` is one of
-    the package's with ``width``, one number or one for each layer (mlp: the hidden ones), or your own function that
-    returns one, "package.module:function". ``method`` None never grows; it and ``rate`` to ``until`` are as in
+    ``data``, ``limit``, and ``reliability``, ``shortcut`` and ``hide`` (of critters) go to ``load_data``. ``model`` is
+    one of the package's with ``width``, one number or one for each layer (mlp: the hidden ones), or your own function
+    that returns one, "package.module:function". ``method`` None never grows; it and ``rate`` to ``until`` are as in
     ``Growth``, ``options`` the method's. ``k`` to ``refresh`` are the K steps (``decorrelate``); ``movement`` is
     their dose, None for steps of ``steps_lr`` times the gradient. With method None they come at the same epochs, to a
-    network that stays as large as it is. The rest is the ``Recipe`` of ``train``. ``arm`` is a label for tables, and
-    no part of the name.
+    network that stays as large as it is. ``then`` is another treatment after each growth, as in ``Growth``. The rest is
+    the ``Recipe`` of ``train``. ``arm`` is a label for tables, and no part of the name.
 
     The seed gives initial weights, order of the data and randomness of growth, a stream for each, so arms share them.
     Raises ``ValueError`` for settings that cannot be trained.
@@ -45,6 +45,7 @@ class Run(Recipe):
     limit: int | None = None
     reliability: float | None = None
     shortcut: float | None = None
+    hide: int | None = None
     model: str = "vgg5"
     width: int | tuple[int, ...] = 4
     method: str | None = None
@@ -65,6 +66,7 @@ class Run(Recipe):
     previous: str = "before"
     movement: float | None = None
     steps_lr: float | None = None
+    then: str | None = None
     target: str | None = None
     refresh: bool = False
     threads: int = 1
@@ -88,14 +90,15 @@ class Run(Recipe):
         for name, value in self.drawing.items():
             if self.data != "critters":
                 raise ValueError(f"{name}={value} is of critters, not of {self.data}: leave it out")
-            number(name, value, "[0, 1]", "it is a probability")
+            hint = "so many parts are hidden" if name == "hide" else "it is a probability"
+            number(name, value, "[0, 5]" if name == "hide" else "[0, 1]", hint)
         self._check_model()
         if growth := self.growth():
             growth.epochs(self.epochs)
         if self.options and self.method is None:
             raise ValueError(f"options {self.options} are a method's, but method is None: give one, or leave them out")
         if self.options and self.method in METHODS:
-            known = {*signature(method_of(self.method)).parameters} - {"model", "batches", "seed"}
+            known = {*signature(resolved("method", self.method, METHODS)).parameters} - {"model", "batches", "seed"}
             for name in self.options:
                 one_of(f"option of {self.method}", name, sorted(known))
 
@@ -115,7 +118,7 @@ class Run(Recipe):
     @property
     def drawing(self) -> dict:
         """How critters are drawn, as far as it is given."""
-        given = {"reliability": self.reliability, "shortcut": self.shortcut}
+        given = {name: getattr(self, name) for name in ("reliability", "shortcut", "hide")}
         return {name: value for name, value in given.items() if value is not None}
 
     def growth(self) -> Growth | None:
@@ -126,7 +129,7 @@ class Run(Recipe):
         return Growth(
             self.method or nothing, self.rate, every=self.every, at=self.at, budget=self.budget, options=self.options,
             k=self.k, decorrelate={name: value for name, value in steps.items() if value is not None}, when=self.when,
-            per_unit=self.per_unit, gate=self.gate, until=self.until,
+            per_unit=self.per_unit, gate=self.gate, until=self.until, then=self.then,
         )  # fmt: skip
 
     @property

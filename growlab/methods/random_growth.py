@@ -38,7 +38,7 @@ def fresh(model: nn.Module, batches=None, *, seed: int = 0, outgoing: float = 0.
                     size = outgoing * tensor.detach().square().mean().sqrt().item()
                     values[edit] = size * torch.randn(slot(tensor, edit, 0).shape, generator=generator)
             candidates.append(Candidate(unit.name, None, _uniform(generator), values))
-    return GrowthPlan("random", {unit.name: unit.neurons for unit in found}, tuple(candidates))
+    return GrowthPlan("random", {unit.name: unit.neurons for unit in found}, tuple(candidates), nats=False)
 
 
 def net2net(model: nn.Module, batches=None, *, seed: int = 0, step: float = 0.0, coupled: bool = False) -> GrowthPlan:
@@ -58,7 +58,7 @@ def net2net(model: nn.Module, batches=None, *, seed: int = 0, step: float = 0.0,
                     direction = torch.randn(slot(tensors[edit.tensor], edit, 0).shape, generator=generator)
                     values[edit] = direction * (step / direction.norm())
             candidates.append(Candidate(unit.name, parent, _uniform(generator), values))
-    return GrowthPlan("net2net", {unit.name: unit.neurons for unit in found}, tuple(candidates))
+    return GrowthPlan("net2net", {unit.name: unit.neurons for unit in found}, tuple(candidates), nats=False)
 
 
 def _uniform(generator):

@@ -22,6 +22,7 @@ OTHER = {
     "target": "labels", "refresh": True, "epochs": 5, "schedule": "restarts", "lr": 0.06, "batch_size": 16,
     "weight_decay": 0, "augment": False, "precision": "bfloat16", "threads": 2, "seed": 1, "momentum": 0.5,
     "per_unit": True, "gate": 0.9, "until": 500,
+    "nesterov": True, "then": "growlab.lab.treatments:reset_optimizer",
 }  # fmt: skip
 
 
@@ -29,8 +30,8 @@ def test_every_setting_but_the_label_changes_the_name():
     runs = [TINY, *(replace(TINY, **{name: value}) for name, value in OTHER.items())]
     runs += [replace(TINY, at=(), every=2), replace(TINY, movement=None), replace(TINY, movement=None, steps_lr=0.2)]
     runs += [replace(TINY, data="critters", reliability=0.7), replace(TINY, method=None)]
-    runs += [replace(TINY, data="critters", shortcut=0.7)]
-    assert {f.name for f in fields(Run)} == {*OTHER, "every", "steps_lr", "reliability", "shortcut", "arm"}
+    runs += [replace(TINY, data="critters", shortcut=0.7), replace(TINY, data="critters", hide=1)]
+    assert {f.name for f in fields(Run)} == {*OTHER, "every", "steps_lr", "reliability", "shortcut", "hide", "arm"}
     assert len({run.name for run in runs}) == len(runs) == len(set(runs))
     assert replace(TINY, arm="ours").name == TINY.name and replace(TINY, lr=1).name == replace(TINY, lr=1.0).name
 

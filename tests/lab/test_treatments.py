@@ -3,11 +3,13 @@
 from dataclasses import replace
 
 import pytest
+import torch
 from lab_runs import SMALL, TINY, execute, record, same, weights
 from test_data import cifar  # noqa: F401  a fixture
 
 import growlab as gl
 from growlab.lab.run import multiply_adds, widths_by_epoch
+from growlab.lab.treatments import kicked_copies, reset_new_neurons, reset_optimizer
 
 
 def test_the_control_born_large_has_the_neurons_that_growth_gives_and_the_other_one_its_compute():
@@ -121,3 +123,77 @@ def test_table2_runs_on_a_small_cifar100_in_the_original_format(cifar, tmp_path)
             sum(history.epochs[1]["widths"].values()) > sum(history.epochs[0]["widths"].values())
             or run.method == "splitting"
         )
+
+
+# ------------------------------------------------------------------------------- what is done after a growth
+def grown_with(then):
+    """A small network after its first growth by copies: (model, its momentum before and after ``then``, History)."""
+    seen = {}
+
+    def note(model, optimizer, history):
+        before = {name: optimizer.state[p]["momentum_buffer"].clone() for name, p in model.named_parameters()}
+        then(model, optimizer, history)
+        after = {
+            name: optimizer.state[p]["momentum_buffer"].clone() if p in optimizer.state else None
+            for name, p in model.named_parameters()
+        }
+        seen.update(before=before, after=after)
+
+    data = gl.load_data("critters", n=200, reliability=1.0)
+    torch.manual_seed(0)
+    model = gl.vgg5(4)
+    history = gl.train(model, data, 2, growth=gl.Growth("net2net", at=(1,), then=note), lr=0.02, progress=False)
+    return model, seen, history
+
+
+def test_a_reset_optimiser_has_no_state():
+    _, seen, _ = grown_with(reset_optimizer)
+    assert all(value is None for value in seen["after"].values()) and len(seen["before"]) == 14
+
+
+def test_only_new_neurons_are_reset():
+    """Rows and columns of the new neurons are zero in every tensor that holds them, and nothing else has changed."""
+    model, seen, history = grown_with(reset_new_neurons)
+    table = history.growths[0]["new"]
+    new = {unit.name: [n for u, n in zip(table["unit"], table["neuron"]) if u == unit.name] for unit in gl.units(model)}
+    zeroed = {name: torch.zeros_like(value, dtype=torch.bool) for name, value in seen["after"].items()}
+    for unit in gl.units(model):
+        for edit in unit.edits:
+            for neuron in new[unit.name] if edit.tensor in zeroed else ():
+                start = edit.offset + neuron * edit.repeat
+                zeroed[edit.tensor].narrow(edit.axis, start, edit.repeat).fill_(True)
+    assert sum(map(len, new.values())) == 6
+    for name, value in seen["after"].items():
+        assert torch.equal(value, seen["before"][name].masked_fill(zeroed[name], 0))
+        assert (value != seen["before"][name]).any() == zeroed[name].any()
+
+
+def test_kicked_copies_are_net2net_s_and_part_along_the_splitting_direction():
+    data = gl.load_data("critters", n=300)
+    torch.manual_seed(0)
+    model, batches = gl.vgg5(4), data.batches("train", 128, seed=0)
+    plan, copies = gl.propose(kicked_copies, model, batches, seed=5), gl.propose("net2net", model, seed=5)
+    splits = gl.propose("splitting", model, batches, seed=5, step=1.0, require_negative=False)
+    directions = {(c.unit, c.parent): c.values for c in splits.candidates}
+    assert plan.table()["parent"].tolist() == copies.table()["parent"].tolist()
+    assert plan.table()["score"].tolist() == copies.table()["score"].tolist()
+    for candidate in plan.candidates:
+        ((edit, value),) = candidate.values.items()
+        direction = directions[candidate.unit, candidate.parent][edit].flatten()
+        assert value.norm().item() == pytest.approx(0.06, rel=1e-5)
+        assert abs(value.flatten() @ direction / value.norm()).item() == pytest.approx(1, abs=1e-5)
+
+
+def test_the_record_says_what_was_done_after_growth_and_the_run_is_another(tmp_path):
+    named = "growlab.lab.treatments:reset_optimizer"
+    run = replace(TINY, then=named)
+    execute([run, TINY], tmp_path)
+    history = gl.History.load(tmp_path / run.name / "record.json")
+    assert history.settings["growth"]["then"] == named
+    assert not same(weights(tmp_path, run), weights(tmp_path, TINY))
+
+
+@pytest.mark.parametrize("then", ["reset_optimizer", 5])
+def test_an_unknown_treatment_is_refused_before_anything_runs(then):
+    with pytest.raises(ValueError, match="then must be"):
+        gl.Growth(at=(1,), then=then)

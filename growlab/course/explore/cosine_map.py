@@ -11,9 +11,8 @@ import torch
 from growlab.course.explore.shell import Explorer, choice, frame, given_or, legend, panels, slider
 from growlab.course.figures.style import BLACK, BLUE, RED
 from growlab.data.sources import load_data
-from growlab.decorrelation import MovingLayer, refresh_statistics
+from growlab.decorrelation import descend, moving_layers, refresh_statistics
 from growlab.models import vgg5
-from growlab.penalties import CHANGES, change_and_gradient, penalty_and_gradient
 from growlab.plans import apply, propose
 from growlab.similarity import cosine_map, mean_cosine, null_bands, twin_angle
 from growlab.structure.units import units
@@ -107,18 +106,10 @@ class Look:
 @torch.no_grad()
 def path(model, twins, penalty, dose, similarity, change):
     """{unit: filters after 0 … 30 steps (31, n, D)}: those of ``decorrelate`` with movement = dose · K, for all K."""
-    found = {}
-    for unit in units(model):
-        layer = MovingLayer.of(unit, twins.get(unit.name), penalty, 0)
-        steps = [layer.filters]
-        for _ in range(STEPS):
-            _, push = penalty_and_gradient(layer.filters, layer.penalty)  # Eq. 3
-            _, pull = change_and_gradient(layer.filters, layer.previous, CHANGES["sum"])  # Eq. 4
-            gradient = similarity * push + change * pull
-            layer.filters = layer.filters - layer.fair(gradient, dose / 100) * gradient
-            steps.append(layer.filters)
-        found[unit.name] = torch.stack(steps)
-    return found
+    layers = moving_layers(model, twins, penalty, seed=0)
+    steps = descend(layers, STEPS, lambda layer: layer.fair(dose / 100), similarity, change)
+    paths = [[layer.filters for layer in layers] for _ in steps]
+    return {layer.name: torch.stack(filters) for layer, filters in zip(layers, zip(*paths))}
 
 
 def angle(filters, pairs):
