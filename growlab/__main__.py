@@ -21,7 +21,8 @@ HELP = {
     "rate": "new neurons at each growth, as a share of the old", "every": "grow after every so many epochs",
     "at": "grow after these epochs", "gate": "the largest cosine that a new neuron may have with another",
     "until": "grow up to so many parameters, or up to a validation accuracy", "k": "steps after each growth",
-    "then": "your own package.module:function, called after each growth", "options": "of the method, as JSON", "movement": "how far the K steps go, relative to the weights",
+    "then": "your own package.module:function, called after each growth",
+    "options": "of the method, as JSON", "movement": "how far the K steps go, relative to the weights",
     "precision": "float32; bfloat16 is faster, with other numbers", "threads": "of the CPU, a part of the run",
 }  # fmt: skip
 PARSED = {  # settings that are no plain number or text
