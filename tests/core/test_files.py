@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 import random
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 import torch
 
 import growlab as gl
-from growlab import files
+from growlab import files, records
 from growlab.files import ARCHIVE, JSON, appearing, read_sealed, write_atomically, write_sealed
 
 ROOT = Path(gl.__file__).parents[1]
@@ -55,7 +56,7 @@ def test_every_bit_of_a_small_file_and_every_length_of_it_counts(form, contents,
     def refuses(other):
         path.write_bytes(other)
         with pytest.raises(ValueError, match=r"file is odd: do this \("):
-            read_sealed(path, form, gl.records._parse if form is ARCHIVE else gl.records.json.loads, "is odd: do this")
+            read_sealed(path, form, records._parse if form is ARCHIVE else json.loads, "is odd: do this")
 
     at = range(8 * len(whole)) if form is JSON else random.Random(0).sample(range(8 * len(whole) - 8 * 73), 300)
     for i in [*at, *range(8 * len(whole) - 8 * 73, 8 * len(whole))]:  # each of the seal
@@ -68,7 +69,7 @@ def test_every_bit_of_a_small_file_and_every_length_of_it_counts(form, contents,
 
 def test_readers_that_know_nothing_of_the_checksum_are_not_disturbed(tmp_path):
     write_sealed(tmp_path / "a.json", TEXT)
-    found = gl.records.json.loads((tmp_path / "a.json").read_text())
+    found = json.loads((tmp_path / "a.json").read_text())
     assert list(found) == ["a", "b", "sha256"] and found["b"] == {"checksum": 3}
     write_sealed(tmp_path / "a.pt", archive(a=torch.ones(3)))
     assert torch.equal(torch.load(tmp_path / "a.pt", weights_only=True)["a"], torch.ones(3))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import growlab as gl
-from growlab.files import ARCHIVE, read_sealed, write_atomically
+from growlab.files import ARCHIVE, read_sealed, write_atomically, write_sealed
 from growlab.records import read_checkpoint
 
 HISTORY = gl.History({"model": "a"}, {"threads": 1}, [{"epoch": 1}])
@@ -164,7 +164,7 @@ def test_a_checkpoint_with_odd_parts_is_refused_in_words_and_changes_nothing(cha
     change(contents)
     torch.save(contents, path)
     if sealed:
-        gl.files.write_sealed(path, path.read_bytes())
+        write_sealed(path, path.read_bytes())
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     with pytest.raises(ValueError, match="checkpoint.pt is not a checkpoint .* move it away, and a run starts anew"):
         gl.train(model, DATA, 4, folder=tmp_path, lr=0.05, progress=False)
