@@ -1,6 +1,6 @@
 """What parts exact copies: rounding, or unequal shares of the outgoing weights? Angles of twins, epoch by epoch.
 
-    python data/recipes/twins.py    writes the record (some twenty minutes on one core)
+    python data/recipes/twins.py PICTURES    writes the record (some twenty minutes on one core)
 
 A neuron that is copied keeps one half of its outgoing weights; a twin that is copied again keeps a quarter, and its
 sibling has one half. Error flows back through these weights. If *unequal shares* part twins, then only those pairs part
@@ -10,7 +10,7 @@ finer, keeps them together.
 
 "critters": the runs "exact copies" of notebook 01 (vgg5, half more neurons after epochs 2 and 4 of 8, seeds 0 to 4),
 with the shares as growth leaves them ("plain") or equal, in float32 and float64, under their schedule and at a constant
-rate. "cifar10": the runs "net2net" of the README (four growths), seeds 0 to 4; it needs the pictures. Both have been
+rate. "cifar10": the runs "net2net" of the README (four growths), seeds 0 to 4, from the folder PICTURES. Both have been
 looked at before with these seeds: this record explains their angles, and compares no accuracy.
 
 A pair is a parent and its child. It is "equal" if both had equal shares after every growth since the child's birth, and
@@ -20,6 +20,7 @@ A pair is a parent and its child. It is "equal" if both had equal shares after e
 
 import json
 import math
+import sys
 from collections import Counter, defaultdict
 from contextlib import suppress
 from dataclasses import replace
@@ -120,12 +121,13 @@ def critters(seed, shares, precision, rate):
     return follow(gl.vgg5(width=4), gl.load_data("critters"), growth, precision, **recipe)
 
 
-def cifar10(seed, shares, precision):
+def cifar10(seed, shares, precision, pictures):
     run = next(run for run in gl.grid("methods", [seed]) if run.arm == "net2net")
-    data = gl.load_data(run.data, limit=run.limit, seed=seed)
+    data = gl.load_data(f"folder:{pictures}", limit=run.limit, seed=seed)
     torch.manual_seed(random_stream(seed, "initialisation").initial_seed())
     growth = replace(run.growth(), then=TREATMENTS[shares])
-    return follow(gl.vgg5(run.width), data, growth, precision, **{name: getattr(run, name) for name in RECIPE})
+    recipe = {name: getattr(run, name) for name in RECIPE if name != "precision"}
+    return follow(gl.vgg5(run.width), data, growth, precision, **recipe)
 
 
 def rounded(value):
@@ -146,16 +148,17 @@ def arms(seeds):
             yield cifar10, {"seed": seed, "shares": shares, "precision": precision}
 
 
-def record(seeds=range(5)):
+def record(pictures, seeds=range(5)):
     torch.set_num_threads(1)
     found = {"critters": [], "cifar10": []}
     for train, settings in arms(seeds):
-        found[train.__name__].append(settings | rounded(train(**settings)))
+        where = {"pictures": pictures} if train is cifar10 else {}
+        found[train.__name__].append(settings | rounded(train(**settings, **where)))
         print(train.__name__, settings, found[train.__name__][-1]["epochs"][-1], flush=True)
     what = "angles of exact copies (growth by net2net), in degrees; made by data/recipes/twins.py"
     return {"what": what, "environment": environment(), **found}
 
 
 if __name__ == "__main__":
-    contents = json.dumps(record())
+    contents = json.dumps(record(sys.argv[1]))
     write_atomically(Path(__file__).parents[1] / "results" / "twins.json", contents.encode())
