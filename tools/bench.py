@@ -154,6 +154,15 @@ def firefly():
     return [*rows, ("Firefly, VGG16(16), a whole proposal", f"{took:.1f} s", epochs)]
 
 
+def gradmax():
+    rows = []
+    for width in (16, 32):
+        model, batch, step = vgg16_steps(width)
+        took, steps = in_steps(lambda: gl.propose("gradmax", model, [batch]), step, 4)
+        rows.append((f"GradMax, VGG16({width}), a whole proposal", f"{took:.2f} s", f"{steps:.1f} training steps"))
+    return rows
+
+
 def decorrelation():
     """K = 20 steps of every penalty over all 13 layers; at most 0.5 % of an epoch is promised."""
     rows = []
@@ -181,7 +190,7 @@ def drawing():
 
 BENCHES = {
     "training": training, "surgery": surgery, "splitting": splitting, "firefly": firefly,
-    "decorrelation": decorrelation, "imports": imports, "drawing": drawing,
+    "gradmax": gradmax, "decorrelation": decorrelation, "imports": imports, "drawing": drawing,
 }  # fmt: skip
 
 

@@ -10,7 +10,6 @@ import copy
 import torch
 import torch.nn.functional as F
 from torch.func import functional_call
-from torch.nn.modules.batchnorm import _BatchNorm as BatchNorm
 
 from growlab.checks import whole
 from growlab.plans import Candidate, GrowthPlan
@@ -34,7 +33,7 @@ def gradmax(model: torch.nn.Module, batches, *, seed: int = 0, steps: int = 5) -
     what the layer reads and g the gradient at its consumer's output. Then this is the power iteration for MᵀM, damped:
     the w become the first right singular vectors of M, the scores its singular values times the length. Otherwise it
     climbs in the real network, towards a maximum nearby. Neurons without gradient are left out: dead ones, and those
-    that end beyond the rank of M.
+    that end beyond the rank of M. On other pictures a third to a half of the gain over random ones is left.
 
     The paper's main variant is the mirror image: *incoming* weights of zero, and the left singular vectors of M as
     outgoing ones. One SVD is enough if activations have slope 1 at 0. ReLU has none there, which this side does not
@@ -52,7 +51,7 @@ def gradmax(model: torch.nn.Module, batches, *, seed: int = 0, steps: int = 5) -
     enlarged = copy.deepcopy(model).eval().requires_grad_(False)
     widen(enlarged, {unit: [Candidate(unit.name)] * len(own) for unit, own in rows.items()})
     for layer in enlarged.modules():
-        layer.training = isinstance(layer, BatchNorm)  # it divides a fresh neuron by its own spread, whatever ‖w‖ is
+        layer.training = isinstance(layer, torch.nn.modules.batchnorm._BatchNorm)  # which makes ‖w‖ irrelevant
     for _ in range(steps):
         reached = _gradients(enlarged, tensors, batch, rows)  # only o has one, and any tiny length will do
         climb = _gradients(enlarged, tensors, batch, {u: rows[u] + 1e-8 * F.normalize(reached[u]) for u in units})

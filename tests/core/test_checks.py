@@ -196,6 +196,10 @@ TABLE = {
         "gate": (0.25, lambda w, v: proposed(w, "firefly", steps=2, gate=v)),
         "seed": (3, lambda w, v: proposed(w, "firefly", steps=2, seed=v)),
     },
+    "propose gradmax": {
+        "steps": (2, lambda w, v: proposed(w, "gradmax", steps=v)),
+        "seed": (3, lambda w, v: proposed(w, "gradmax", seed=v)),
+    },
     "decorrelate": {
         "k": (2, lambda w, v: stepped(w, v)),
         "penalty_strength": (0.5, lambda w, v: stepped(w, penalty_strength=v)),
