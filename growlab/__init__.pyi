@@ -14,12 +14,13 @@ from growlab.plans import propose as propose, apply as apply, preview as preview
 from growlab.methods.splitting import splitting_matrices as splitting_matrices
 from growlab.similarity import cosine_map as cosine_map, mean_cosine as mean_cosine, twin_angle as twin_angle
 from growlab.similarity import null_bands as null_bands, welch_bound as welch_bound, effective_rank as effective_rank
-from growlab.similarity import similarity_figures as similarity_figures
 from growlab.penalties import similarity_penalty as similarity_penalty, weight_change as weight_change
-from growlab.decorrelation import decorrelate as decorrelate, refresh_statistics as refresh_statistics
+from growlab.norms import refresh_statistics as refresh_statistics
+from growlab.decorrelation import decorrelate as decorrelate
 from growlab.growth import Growth as Growth
 from growlab.training import train as train, evaluate as evaluate, learning_rate as learning_rate
-from growlab.records import History as History, save as save, load as load
+from growlab.history import History as History, similarity_figures as similarity_figures
+from growlab.records import save as save, load as load
 from growlab import attention as attention
 from growlab.attention.heat_maps import heatmaps as heatmaps
 from growlab.attention.interventions import part_votes as part_votes, effective_parts as effective_parts

@@ -21,9 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from growlab.checks import number, one_of, whole
+from growlab.checks import flag, number, one_of, whole
 from growlab.data.batches import endless
 from growlab.machine import like
+from growlab.norms import refresh_statistics
 from growlab.penalties import CHANGES, PENALTIES, change_and_gradient, penalty_and_gradient
 from growlab.plans import GrowthPlan
 from growlab.seeds import random_stream
@@ -63,7 +64,7 @@ def decorrelate(
     ``ValueError`` for options out of range and twins that are not there, ``FloatingPointError`` if a loss or a weight
     becomes NaN or infinite; the model is as it was then. ``k = 0`` only looks. Notebook 04.
     """
-    _check(k, penalty, weight_change, penalty_strength, change_strength, previous, lr, movement, target)
+    _check(k, penalty, weight_change, penalty_strength, change_strength, previous, lr, movement, target, refresh)
     if batches is None and (target is not None or refresh):
         raise ValueError("target= and refresh= need batches=, an iterable of (pictures, labels)")
     if isinstance(batches, Iterable) and iter(batches) is batches:
@@ -103,53 +104,20 @@ def descend(layers, k, length, penalty_strength, change_strength, weight_change=
             layer.step(length(layer), forget=previous == "iteration")
 
 
-@torch.no_grad()
-def refresh_statistics(model: nn.Module, batches: Iterable) -> None:
-    """Estimate all running statistics of batch normalisation again, in place: averages over ``batches``.
-
-    Steps on weights alone make them stale. ``batches`` of (pictures, labels); every batch counts alike. Nothing else
-    changes, neither modes nor weights; dropout is off. Raises ``ValueError`` for an empty iterable; if anything
-    fails half-way the statistics are as they were.
-    """
-    norms = [
-        m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.running_mean is not None
-    ]
-    before = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
-    momenta = [norm.momentum for norm in norms]
-    with evaluating(model):
-        try:
-            for norm in norms:
-                norm.reset_running_stats()
-                norm.momentum, norm.training = None, True  # None: a plain average
-            images = None
-            for images, _ in batches:
-                model(images)
-            if images is None:
-                raise ValueError("no batches: pass an iterable of at least one (pictures, labels)")
-            if not all(buffer.isfinite().all() for buffer, _ in before):
-                raise FloatingPointError("statistics became NaN or infinite: look at the pictures and the weights")
-        except BaseException:
-            for buffer, values in before:
-                buffer.copy_(values)
-            raise
-        finally:
-            for norm, momentum in zip(norms, momenta):
-                norm.momentum = momentum
-
-
 def check_options(k, options: dict) -> None:
     """Raise ``ValueError`` unless ``decorrelate(model, k, **options)`` can be called by a training loop."""
-    known = signature(decorrelate).parameters
-    usable = [name for name in known if name not in ("model", "k", "batches", "twins", "seed", "per_layer")]
     for name in options:
-        one_of("option of decorrelate", name, usable)
+        one_of("option of decorrelate", name, [*signature(_check).parameters][1:])
     if isinstance(options.get("target"), nn.Module):
         raise ValueError('target must be "labels" or "outputs" (of the network before growth) here, got a model')
-    values = {name: options.get(name, known[name].default) for name in signature(_check).parameters if name != "k"}
-    _check(k, **values)
+    _check(k, **options)
 
 
-def _check(k, penalty, weight_change, penalty_strength, change_strength, previous, lr, movement, target):
+def _check(
+    k, penalty="absolute", weight_change="sum", penalty_strength=1, change_strength=1, previous="before", lr=None,
+    movement=None, target=None, refresh=False,
+):  # fmt: skip
+    """The options of ``decorrelate``, with its defaults."""
     whole("k", k, 0, "so many steps; the paper tried 1 … 30")
     one_of("penalty", penalty, [*PENALTIES, "random"])
     one_of("weight_change", weight_change, CHANGES)
@@ -158,6 +126,7 @@ def _check(k, penalty, weight_change, penalty_strength, change_strength, previou
     number("change_strength", change_strength, "[0, inf)", "1 is usual")
     if lr is not None and movement is not None:
         raise ValueError(f"give either lr= or movement=, got lr={lr} and movement={movement}")
+    flag("refresh", refresh, "True estimates the statistics of batch norm again")
     number("lr", 0 if lr is None else lr, "[0, inf)", "0.1 is usual")
     number("movement", 0 if movement is None else movement, "[0, inf)", "0.1 moves a layer by 10 % of its length")
     if not isinstance(target, nn.Module) and target is not None:

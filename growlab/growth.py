@@ -5,7 +5,6 @@ Between ``apply`` and ``train`` in the flow: ``train`` calls it after an epoch. 
 
 import copy
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from inspect import signature
@@ -15,10 +14,8 @@ from growlab.checks import flag, number, one_of, plain, resolved, whole
 from growlab.decorrelation import check_options, decorrelate
 from growlab.gating import check_gate
 from growlab.models import parameter_count
-from growlab.plans import METHODS, GrowthPlan, apply, growth_rate, propose, twins_of
+from growlab.plans import METHODS, GrowthPlan, apply, growth_rate, propose
 from growlab.seeds import seeded
-from growlab.similarity import similarity_figures
-from growlab.structure.units import units
 
 WHEN = ("after_growth", "every_epoch")
 BUDGETS = ("neurons", "parameters", "flops")
@@ -126,14 +123,14 @@ def after_epoch(growth, model, data, optimizer, history, row, recipe) -> dict:
     steps = growth.k and (grows or (growth.when == "every_epoch" and epoch < epochs))
     before = copy.deepcopy(model) if steps and growth.decorrelate.get("target") == "outputs" else None
     if grows:
-        note_similarity(model, history, epoch, "before growth")
+        history.note_similarity(model, epoch, "before growth")
         seconds["growth"] = _grow(growth, model, data, optimizer, history, epoch, seed, batch_size)
-        note_similarity(model, history, epoch, "after growth")
+        history.note_similarity(model, epoch, "after growth")
     if steps:
         batches = data.batches("train", batch_size, seed=(seed, "penalty", epoch))
         seconds["decorrelation"] = _take_steps(growth, model, batches, history, epoch, (seed, "penalty", epoch), before)
         if grows:
-            note_similarity(model, history, epoch, "after decorrelation")
+            history.note_similarity(model, epoch, "after decorrelation")
     return seconds
 
 
@@ -167,24 +164,8 @@ def _take_steps(growth, model, batches, history, epoch, seed, before):
         options["batches"] = list(islice(batches, max(growth.k + 1, REFRESH_BATCHES * bool(options.get("refresh")))))
     if before is not None:
         options["target"] = before
-    trace = decorrelate(model, growth.k, twins=_twins(history), seed=seed, **options)
+    trace = decorrelate(model, growth.k, twins=history.twins, seed=seed, **options)
     seconds = time.perf_counter() - started
     first, last = trace.iloc[[0, -1]].to_dict("records")
     history.decorrelations.append({"epoch": epoch, "first": first, "last": last, "seconds": seconds})
     return seconds
-
-
-def note_similarity(model, history, epoch, moment):
-    """Keep the figures of every layer's filters."""
-    twins = _twins(history)
-    layers = {unit.name: similarity_figures(unit.weight, twins.get(unit.name, ())) for unit in units(model)}
-    history.similarity.append({"epoch": epoch, "when": moment, "layers": layers})
-
-
-def _twins(history):
-    """Of all growth so far: new neurons go to the end, so indices stay valid."""
-    twins = defaultdict(list)
-    for event in history.growths:
-        for unit, pairs in twins_of(event["new"]).items():
-            twins[unit] += pairs
-    return twins

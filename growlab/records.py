@@ -5,104 +5,23 @@ Whatever is written is first tried against what reading allows, so nothing is ke
 """
 
 import io
-import json
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
+import zlib
+from contextlib import contextmanager
 from pickle import UnpicklingError
 
-import pandas as pd
 import torch
 from torch import nn
 
 from growlab import models
 from growlab.checks import plain, whole
-from growlab.files import ARCHIVE, JSON, read_sealed, write_sealed
+from growlab.files import ARCHIVE, read_sealed, write_sealed
+from growlab.history import History
 from growlab.plans import Candidate
 from growlab.structure.graph import named_tensors
 from growlab.structure.units import units
 from growlab.surgery import widen
 
 NO_CHECKPOINT = "is not a checkpoint of growlab, or damaged: move it away, and a run starts anew; weights need a copy"
-NO_RECORD = "is no record of a run, or damaged: move it away, and gl.train writes it again from the checkpoint"
-
-
-@dataclass
-class History:
-    """What happened in a run: plain lists and numbers, the same in memory and in JSON.
-
-    ``epochs``: a row each (loss, accuracies, learning rate, widths, parameters, seconds by phase). ``growths``: a row
-    each (after which epoch, the new neurons as a table, parameters, seconds, how many candidates a gate refused).
-    ``decorrelations``: a row each (after which epoch, the first and the last row of the trace, seconds).
-    ``similarity``: the figures of every layer before and after each growth, after the K steps, and at the end.
-    ``result``: what the final network scores.
-    """
-
-    settings: dict
-    environment: dict
-    epochs: list[dict] = field(default_factory=list)
-    growths: list[dict] = field(default_factory=list)
-    decorrelations: list[dict] = field(default_factory=list)
-    similarity: list[dict] = field(default_factory=list)
-    result: dict = field(default_factory=dict)
-
-    def __post_init__(self):
-        for part in fields(self):
-            value = getattr(self, part.name)
-            rows = [value] if part.type is dict else value
-            if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-                kind = "a dict" if part.type is dict else "a list of dicts"
-                raise ValueError(f"{part.name} must be {kind}, got {value!r:.80}: History.__doc__ says what it holds")
-
-    def table(self) -> pd.DataFrame:
-        """A row per epoch."""
-        return pd.DataFrame(self.epochs)
-
-    def contents(self) -> dict:
-        """As a dict of plain values. Raises ``ValueError`` for what JSON lacks, and for a setting that is NaN."""
-        found = plain({part.name: getattr(self, part.name) for part in fields(self)})
-        for name, value in found.items():
-            _check_plain(name, value)
-        settings, constants = json.dumps(found["settings"]), []
-        json.loads(settings, parse_constant=constants.append)
-        if "NaN" in constants:
-            raise ValueError(
-                f"settings must be without NaN, got {settings}: it is never the same, so no run could go on"
-            )
-        return found
-
-    def save(self, path) -> None:
-        """Write it as JSON, one line per row. A file that says the same already is left as it is."""
-        parts = []
-        for name, value in self.contents().items():
-            rows = value if isinstance(value, list) else None
-            text = json.dumps(value) if not rows else "[\n  " + ",\n  ".join(map(json.dumps, rows)) + "\n ]"
-            parts.append(f' "{name}": {text}')
-        contents = ("{\n" + ",\n".join(parts) + "\n}\n").encode()
-        with suppress(OSError, ValueError):
-            if read_sealed(path, JSON, bytes, NO_RECORD) == contents:
-                return  # so a finished run can be looked at where nothing can be written
-        write_sealed(path, contents)
-
-    @classmethod
-    def load(cls, path) -> "History":
-        """What ``save`` wrote. Raises ``ValueError`` for a damaged file, or for another one."""
-        return read_sealed(path, JSON, lambda text: cls(**json.loads(text)), NO_RECORD)
-
-
-def _check_plain(name, value):
-    """Raise a ValueError that names the first value in it that JSON lacks."""
-    try:
-        return json.dumps(value)
-    except (TypeError, ValueError):
-        pass
-    if isinstance(value, dict) and all(isinstance(key, str) for key in value):
-        inner = {f"{name}.{key}": inner for key, inner in value.items()}
-    else:
-        inner = {f"{name}[{i}]": inner for i, inner in enumerate(value)} if isinstance(value, list | tuple) else {}
-    for name_of_inner, inner_value in inner.items():
-        _check_plain(name_of_inner, inner_value)
-    hint = "a run is recorded as JSON; give numbers, text, None, lists, or dicts with text as keys"
-    raise ValueError(f"{name} must be plain values, got {value!r:.80}: {hint}")
 
 
 def save(path, model: nn.Module, **extra) -> None:
@@ -223,7 +142,9 @@ def restore(model: nn.Module, state: dict, path, optimizer=None, momentum=None) 
     widen(model, new)
     model.load_state_dict(state)
     if optimizer:
+        rate = optimizer.param_groups[0]["lr"]  # a tensor that steps read
         optimizer.load_state_dict(momentum)
+        optimizer.param_groups[0]["lr"] = rate
 
 
 def _check_momentum(parameters, group, momentum):
@@ -236,3 +157,33 @@ def _check_momentum(parameters, group, momentum):
         buffer = state.get("momentum_buffer")
         if buffer is not None and buffer.shape != parameters[i].shape:
             raise ValueError(f"the momentum of parameter {i} must be {list(parameters[i].shape)}, got {buffer.shape}")
+
+
+def write_checkpoint(path, model, optimizer, history) -> None:
+    """Keep the state of a run between two epochs."""
+    save(path, model, optimizer=optimizer.state_dict(), history=history.contents())
+
+
+def resume(path, model, optimizer, settings: dict, defaults: dict) -> History:
+    """Bring model and optimizer to the state of a checkpoint, and return its history.
+
+    ``defaults`` are the settings that an earlier version did not note. Raises ``ValueError`` for a run with other
+    ``settings``; then nothing has changed.
+    """
+    contents = read_checkpoint(path)
+    history = history_in(contents, path)
+    if settings["model"] == contents["recipe"]:  # the very model that was stopped, grown since it was first passed
+        settings = settings | {"model": history.settings["model"]}
+    there = settings | defaults | history.settings
+    there["growth"] = there["growth"] and defaults["growth"] | there["growth"]
+    if different := {name: (there[name], now) for name, now in settings.items() if there[name] != now}:
+        found = f"name: (there, now) {different}"
+        raise ValueError(f"{path} belongs to a run with other settings; {found}; choose another folder")
+    restore(model, contents["model"], path, optimizer, contents["optimizer"])
+    return history
+
+
+def checksum(split) -> int:
+    """Of the pictures and their labels: other ones of the same name are another run."""
+    images, labels = (column.cpu().contiguous().numpy() for column in (split.images, split.labels))
+    return zlib.crc32(labels, zlib.crc32(images))

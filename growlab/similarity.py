@@ -12,8 +12,6 @@ from torch import Tensor
 from growlab.checks import whole
 from growlab.machine import in_double
 
-HISTOGRAM_BINS = 40  # of width 0.05 from −1 to 1
-
 
 def unit_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
     """Filters ``(n, …)`` as unit rows ``(n, D)``, and their lengths ``(n, 1)``; in float32 at least.
@@ -92,31 +90,3 @@ def effective_rank(weight: Tensor) -> float:
     if not singular.any():
         return 0.0
     return torch.special.entr(singular / singular.sum()).sum().exp().item()
-
-
-@torch.no_grad()
-def similarity_figures(weight: Tensor, twins: list[tuple[int, int]] = ()) -> dict:
-    """What a record keeps of one layer's filters ``(n, D)``: plain numbers, ready for JSON.
-
-    μ, also in null deviations, the mean |cosine|, the mean squared cosine and its Welch bound, the effective rank,
-    the mean angle in radians of ``twins`` (pairs of indices), and the histogram of the off-diagonal cosines, each
-    pair once, in 40 bins from −1 to 1.
-    """
-    weight = in_double(weight.detach().flatten(1)).cpu()
-    n, d = weight.shape
-    cosines = cosine_map(weight)[tuple(torch.triu_indices(n, n, 1))]
-    mu = mean_cosine(weight).item()
-    figures = {
-        "neurons": n,
-        "mean_cosine": mu,
-        "mean_absolute_cosine": cosines.abs().mean().item() if n > 1 else 0.0,
-        "mean_square_cosine": cosines.square().mean().item() if n > 1 else 0.0,
-        "welch_bound": welch_bound(n, d),
-        "effective_rank": effective_rank(weight),
-        "null_z": mu / null_bands(n, d)[1] if n > 1 else None,
-        "histogram": torch.histc(cosines.clamp(-1, 1), HISTOGRAM_BINS, -1, 1).int().tolist(),
-    }
-    if twins:
-        first, second = (list(index) for index in zip(*twins))
-        figures["twin_angle"] = twin_angle(weight[first], weight[second]).mean().item()
-    return figures

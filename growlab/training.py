@@ -7,7 +7,6 @@ resumed from the checkpoint of an epoch ends bit-equal to one that was never sto
 
 import math
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,9 +19,10 @@ from tqdm.auto import tqdm
 from growlab import models
 from growlab.checks import flag, number, one_of, plain, whole
 from growlab.data.batches import Data, Split
-from growlab.growth import Growth, after_epoch, note_similarity
+from growlab.growth import Growth, after_epoch
+from growlab.history import History
 from growlab.machine import environment, threads
-from growlab.records import History, history_in, read_checkpoint, restore, save
+from growlab.records import checksum, resume, write_checkpoint
 from growlab.seeds import seeded
 from growlab.structure.units import units
 from growlab.watching import evaluating
@@ -99,7 +99,8 @@ def train(
     growths = growth.epochs(recipe.epochs) if growth else ()
     model.to(data.train.images.device, memory_format=torch.channels_last)
     how = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay, "nesterov": recipe.nesterov}
-    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, **how)
+    rate = torch.tensor(recipe.lr, dtype=torch.float64)  # steps read it from there
+    optimizer = torch.optim.SGD(model.parameters(), rate, **how)
     history, checkpoint = _begin(model, data, optimizer, recipe, growth, folder)
     done, steps = len(history.epochs), len(data.batches("train", recipe.batch_size))
     bar = tqdm(desc="training", total=recipe.epochs * steps, initial=done * steps, leave=False, disable=not progress)
@@ -115,7 +116,7 @@ def train(
                 if each_epoch:
                     each_epoch(history)
                 if checkpoint:
-                    _write_checkpoint(checkpoint, model, optimizer, history)
+                    write_checkpoint(checkpoint, model, optimizer, history)
         except KeyboardInterrupt:
             where = f"; the same call goes on from {checkpoint}" if checkpoint else " (no folder, nothing kept)"
             tqdm.write(f"stopped after epoch {len(history.epochs)} of {epochs}{where}")
@@ -128,7 +129,7 @@ def train(
 def _begin(model, data, optimizer, recipe, growth, folder):
     """The history, empty or as the folder holds it, and the path of the checkpoint, if there is a folder."""
     settings = plain({
-        "data": data.name, "pictures": len(data.train), "checksum": _checksum(data.train), **asdict(recipe),
+        "data": data.name, "pictures": len(data.train), "checksum": checksum(data.train), **asdict(recipe),
         "growth": _described(growth), "model": models.recipe(model) or type(model).__name__,
     })  # fmt: skip
     history = History(settings, environment(data.train.images.device))
@@ -137,9 +138,10 @@ def _begin(model, data, optimizer, recipe, growth, folder):
     history.contents()  # what no record can hold is refused before anything is trained
     checkpoint = Path(folder) / "checkpoint.pt"
     if checkpoint.exists():
-        return _resume(checkpoint, model, optimizer, settings), checkpoint
+        defaults = asdict(Recipe(epochs=1)) | {"growth": _described(Growth(every=1))}
+        return resume(checkpoint, model, optimizer, settings, defaults), checkpoint
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
-    _write_checkpoint(checkpoint, model, optimizer, history)
+    write_checkpoint(checkpoint, model, optimizer, history)
     return history, checkpoint
 
 
@@ -156,8 +158,8 @@ def _learn(model, data, optimizer, recipe, growths, epoch, bar):
         raise FloatingPointError(f"the loss became {loss} in epoch {epoch + 1}: lower lr (it is {recipe.lr})")
     row = {
         "epoch": epoch + 1, "loss": loss, "train_accuracy": accuracy, "val_accuracy": evaluate(model, data.val),
-        "learning_rate": optimizer.param_groups[0]["lr"], "widths": {unit.name: unit.neurons for unit in units(model)},
-        "parameters": models.parameter_count(model),
+        "learning_rate": optimizer.param_groups[0]["lr"].item(), "parameters": models.parameter_count(model),
+        "widths": {unit.name: unit.neurons for unit in units(model)},
     }  # fmt: skip
     bar.set_postfix(loss=f"{loss:.3f}", val=f"{row['val_accuracy']:.1%}", parameters=row["parameters"])
     return row | {"seconds": {"training": trained - started, "evaluation": time.perf_counter() - trained}}
@@ -165,7 +167,7 @@ def _learn(model, data, optimizer, recipe, growths, epoch, bar):
 
 def _finish(model, data, history):
     last = history.epochs[-1]
-    note_similarity(model, history, last["epoch"], "end")
+    history.note_similarity(model, last["epoch"], "end")
     history.result = {"test_accuracy": evaluate(model, data.test), **{n: last[n] for n in ("parameters", "widths")}}
 
 
@@ -180,46 +182,36 @@ def evaluate(model: nn.Module, split: Split, batch_size: int = 500) -> float:
 def _train_epoch(model, batches, optimizer, precision, bar, lr_at):
     """One pass; returns the mean loss and accuracy. Nothing is read from the device before its end."""
     model.train()
-    device = next(model.parameters()).device
-    total, correct, count = torch.zeros((), device=device), torch.zeros((), device=device), 0
-    for step, (images, labels) in enumerate(batches):
-        for group in optimizer.param_groups:
-            group["lr"] = lr_at(step / len(batches))
-        with torch.autocast(device.type, precision, enabled=precision is not torch.float32):
-            logits = model(images)
-            loss = F.cross_entropy(logits, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        total += loss.detach() * len(labels)
-        correct += (logits.detach().argmax(1) == labels).sum()
-        count += len(labels)
-        bar.update()
-    return total.item() / count, correct.item() / count
+    device, rate = batches.split.images.device, optimizer.param_groups[0]["lr"]
+    rates = torch.tensor([lr_at(step / len(batches)) for step in range(len(batches))], dtype=rate.dtype)
+    rates, totals, at = rates.to(rate.device), torch.zeros(2, device=device), torch.zeros(1, dtype=torch.long)
+    for draws in batches.draws():
+        at = torch.zeros(1, dtype=torch.long, device=device)
+        for _ in range(draws.shape[1]):
+            step(model, optimizer, batches, draws, rates, at, totals, precision)
+            bar.update()
+        rates = rates[draws.shape[1] :]
+    loss, correct = totals.tolist()
+    return loss / len(batches.split), correct / len(batches.split)
 
 
-def _checksum(split):
-    """Of the pictures and their labels: other ones of the same name are another run."""
-    images, labels = (column.cpu().contiguous().numpy() for column in (split.images, split.labels))
-    return zlib.crc32(labels, zlib.crc32(images))
+def step(model, optimizer, batches, draws, rates, at, totals, precision) -> None:
+    """One step of training. What differs from step to step is read from tensors on the device, so it can be replayed.
 
-
-def _write_checkpoint(path, model, optimizer, history):
-    save(path, model, optimizer=optimizer.state_dict(), history=history.contents())
-
-
-def _resume(path, model, optimizer, settings):
-    contents = read_checkpoint(path)
-    history = history_in(contents, path)
-    if settings["model"] == contents["recipe"]:  # the very model that was stopped, grown since it was first passed
-        settings = settings | {"model": history.settings["model"]}
-    there = settings | asdict(Recipe(epochs=1)) | history.settings  # an earlier version noted fewer
-    there["growth"] = there["growth"] and _described(Growth("random", every=1)) | there["growth"]
-    if different := {name: (there[name], now) for name, now in settings.items() if there[name] != now}:
-        found = f"name: (there, now) {different}"
-        raise ValueError(f"{path} belongs to a run with other settings; {found}; choose another folder")
-    restore(model, contents["model"], path, optimizer, contents["optimizer"])
-    return history
+    ``at`` (1,) is the number of the step, counted up here: it takes its pictures from ``draws`` (Batches.draws) and its
+    learning rate from ``rates``. ``totals`` (2,) adds up loss and hits of all pictures.
+    """
+    images, labels = batches.take(draws.index_select(1, at)[:, 0])
+    optimizer.param_groups[0]["lr"].copy_(rates.index_select(0, at)[0])
+    with torch.autocast(images.device.type, precision, enabled=precision is not torch.float32):
+        logits = model(images)
+        loss = F.cross_entropy(logits, labels)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    hits = (logits.detach().argmax(1) == labels).sum()
+    totals += torch.stack([loss.detach() * len(labels), hits])
+    at += 1
 
 
 def _described(growth):

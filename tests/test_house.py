@@ -23,6 +23,7 @@ ROOT = Path(gl.__file__).parent
 # A line is a floor, lowest first; modules of one floor may import each other. A room stands for what is in it.
 FLOORS = """
 checks seeds files machine watching
+norms
 data.batches data.critters
 data.sources
 data
@@ -37,6 +38,7 @@ gating
 plans
 methods
 similarity penalties
+history
 decorrelation
 records
 growth

@@ -107,16 +107,29 @@ class Batches:
         return -(-(len(self.split) - (self.size > 1)) // self.size) or 1
 
     def __iter__(self):
+        for draws in self.draws():
+            yield from map(self.take, draws.unbind(1))
+
+    def draws(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of all batches but the last, (1 or 4, batches, size), and of the last one, (1 or 4, 1, what is left).
+
+        Which pictures, and with augment=True how they are moved and mirrored. Drawn on the CPU and moved once: the same
+        numbers on every device, and no waiting within a pass.
+        """
         split, n, stream = self.split, len(self.split), random_stream(self.seed, "batches")
         draws = [torch.arange(n) if self.seed is None else torch.randperm(n, generator=stream)]
         if self.augment:
             choices = 2 * split.shift + 1, 2 * split.shift + 1, 1 + split.flip
             draws += [torch.randint(choice, (n,), generator=stream) for choice in choices]
-        # Drawn on the CPU and moved once: the same numbers on every device, and no waiting within a pass.
-        cuts = [*range(self.size, self.size * len(self), self.size)]
-        for rows, *moves in torch.stack(draws).to(split.images.device).tensor_split(cuts, dim=1):
-            images = crop_and_flip(split.padded, rows, *moves, split.shift) if self.augment else split.images[rows]
-            yield split.normalise(images), split.labels[rows]
+        whole, last = torch.stack(draws).to(split.images.device).tensor_split([self.size * (len(self) - 1)], 1)
+        return whole.unflatten(1, (len(self) - 1, self.size)), last[:, None]
+
+    def take(self, draw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The batch of one draw, (1 or 4, B): images and labels."""
+        rows, *moves = draw
+        split = self.split
+        images = crop_and_flip(split.padded, rows, *moves, split.shift) if self.augment else split.images[rows]
+        return split.normalise(images), split.labels[rows]
 
 
 def endless(batches):

@@ -11,6 +11,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 import growlab as gl
@@ -18,6 +19,7 @@ from growlab import training
 from growlab.data.batches import Data, Split
 from growlab.files import write_atomically
 from growlab.records import read_checkpoint
+from growlab.seeds import seeded
 from growlab.training import learning_rate
 
 
@@ -104,17 +106,16 @@ def test_a_stopped_run_goes_on_and_ends_bit_equal(data, tmp_path, monkeypatch, s
     whole = small_net()
     expected = gl.train(whole, data, **settings())
 
-    model, real = small_net(), training._train_epoch
-    calls = []
+    model, real = small_net(), training.step
+    calls, steps = [], len(data.batches("train", settings()["batch_size"]))
 
-    def stop_in_the_middle(model, batches, *rest):
+    def stop_in_the_middle(*arguments):
+        real(*arguments)
         calls.append(1)
-        if len(calls) == stop + 1:
-            real(model, list(batches)[:2], *rest)  # half an epoch is lost
+        if len(calls) == stop * steps + 2:  # half an epoch is lost
             raise KeyboardInterrupt
-        return real(model, batches, *rest)
 
-    monkeypatch.setattr(training, "_train_epoch", stop_in_the_middle)
+    monkeypatch.setattr(training, "step", stop_in_the_middle)
     with pytest.raises(KeyboardInterrupt):
         gl.train(model, data, **settings(), folder=tmp_path)
     monkeypatch.undo()
@@ -207,13 +208,13 @@ def test_a_folder_with_a_run_on_other_pictures_is_refused_and_one_of_an_earlier_
     gl.train(small_net(), data, **settings(), folder=tmp_path / "new")
     with pytest.raises(ValueError, match="other settings.*'checksum'"):
         gl.train(small_net(), other, **settings(), folder=tmp_path / "new")
-    write = training._write_checkpoint
+    write = training.write_checkpoint
 
     def write_without(path, model, optimizer, history):
         history.settings.pop("checksum", None)
         write(path, model, optimizer, history)
 
-    monkeypatch.setattr(training, "_write_checkpoint", write_without)
+    monkeypatch.setattr(training, "write_checkpoint", write_without)
     gl.train(small_net(), data, **settings(epochs=1, growth=None), folder=tmp_path / "old")
     monkeypatch.undo()
     assert len(gl.train(small_net(), data, **settings(epochs=1, growth=None), folder=tmp_path / "old").epochs) == 1
@@ -562,3 +563,68 @@ def test_a_model_comes_back_in_its_precision(dtype, tmp_path):
     gl.save(tmp_path / "model.pt", model)
     loaded = gl.load(tmp_path / "model.pt")
     assert same_weights(model, loaded) and loaded[0].weight.dtype == loaded[1].running_mean.dtype == dtype
+
+
+def train_by_hand(model, optimizer, batches, rates):
+    """A plain loop over the batches."""
+    with seeded(0, "dropout", 0):
+        for rate, (images, labels) in zip(rates, batches):
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            F.cross_entropy(model(images), labels).backward()
+            optimizer.step()
+
+
+def test_a_step_takes_pictures_and_rate_of_the_number_that_lies_on_the_device(data):
+    """As a graph on a GPU would replay it: the same call, the same tensors, another number in ``at`` each time."""
+    by_hand, model = small_net(), small_net()
+    batches = data.batches("train", 32, augment=True, seed=(0, "data", 0))
+    plain = torch.optim.SGD(by_hand.parameters(), 0.1, 0.9, weight_decay=1e-4)
+    rates = torch.linspace(0.1, 0.02, len(batches), dtype=torch.float64)
+    train_by_hand(by_hand, plain, batches, rates.tolist())
+
+    rate = torch.zeros((), dtype=torch.float64)
+    optimizer = torch.optim.SGD(model.parameters(), rate, 0.9, weight_decay=1e-4)
+    totals, places = torch.zeros(2), {name: p.data_ptr() for name, p in model.named_parameters()}
+    whole, last = batches.draws()
+    at = torch.zeros(1, dtype=torch.long)
+    with seeded(0, "dropout", 0):
+        for _ in range(whole.shape[1]):
+            training.step(model, optimizer, batches, whole, rates, at, totals, torch.float32)
+        training.step(model, optimizer, batches, last, rates[-1:], torch.zeros_like(at), totals, torch.float32)
+    assert at.item() == whole.shape[1] == len(batches) - 1
+    assert same_weights(by_hand, model) and rate == rates[-1] and rate is optimizer.param_groups[0]["lr"]
+    assert places == {name: p.data_ptr() for name, p in model.named_parameters()}  # nothing has been replaced
+
+
+def test_the_rate_of_the_steps_survives_a_resumed_run(data, tmp_path):
+    whole, model = small_net(), small_net()
+    gl.train(whole, data, **settings())
+
+    def stop(history):
+        if len(history.epochs) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gl.train(model, data, **settings(), folder=tmp_path, each_epoch=stop)
+    other = small_net(seed=9)
+    again = gl.train(other, data, **settings(), folder=tmp_path)
+    assert same_weights(whole, other)
+    rates = [row["learning_rate"] for row in again.epochs]
+    assert rates == sorted(rates, reverse=True) and len(set(rates)) == len(rates)  # a cosine, and it went on
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_nesterov_s_momentum_needs_momentum_and_is_pytorch_s(data, momentum):
+    run = {"seed": 0, "lr": 0.05, "batch_size": 32, "momentum": momentum, "nesterov": True, "progress": False}
+    if not momentum:
+        with pytest.raises(ValueError, match="momentum must be in .0, 1., got 0.0"):
+            gl.train(small_net(), data, 1, **run)
+        return
+    model, by_hand = small_net(), small_net()
+    gl.train(model, data, 1, **run)
+    optimizer = torch.optim.SGD(by_hand.parameters(), 0.05, 0.9, weight_decay=1e-4, nesterov=True)
+    batches = data.batches("train", 32, augment=True, seed=(0, "data", 0))
+    rates = [0.05 * gl.learning_rate("cosine", step / len(batches), 1) for step in range(len(batches))]
+    train_by_hand(by_hand, optimizer, batches, rates)
+    assert same_weights(model, by_hand)

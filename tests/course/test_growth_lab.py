@@ -14,7 +14,7 @@ from waiting import until
 import growlab as gl
 from growlab import explore
 from growlab.course.explore import live_run
-from growlab.records import History
+from growlab.history import History
 
 SMALL = replace(live_run.QUICK, limit=100, epochs=4)
 TRAIN = live_run._train

@@ -7,7 +7,7 @@ import threading
 from lab_runs import LONG_BEAT, TINY, execute, interrupted
 from waiting import until
 
-from growlab import training
+from growlab import records, training
 from growlab.lab import execute as execution
 from growlab.lab import folder as claims
 from growlab.lab.folder import state
@@ -71,7 +71,7 @@ def test_whoever_has_lost_a_claim_stops_and_writes_nothing_more(tmp_path, monkey
         patch.setattr(training, "_train_epoch", taken_over)
         assert execution._work(TINY, place, "digits", str(tmp_path), "cpu", "me", LONG_BEAT, 0) == "held"
     assert state(place) == "open" and not (place / "error.json").exists()
-    assert len(training.read_checkpoint(place / "checkpoint.pt")["history"]["epochs"]) == 1
+    assert len(records.read_checkpoint(place / "checkpoint.pt")["history"]["epochs"]) == 1
 
 
 def test_the_run_of_a_dead_executor_is_taken_over_once_its_claim_is_void_and_not_before(tmp_path, monkeypatch):

@@ -11,8 +11,9 @@ import torch
 from growlab.course.explore.shell import Explorer, choice, frame, given_or, legend, panels, slider
 from growlab.course.figures.style import BLACK, BLUE, RED
 from growlab.data.sources import load_data
-from growlab.decorrelation import descend, moving_layers, refresh_statistics
+from growlab.decorrelation import descend, moving_layers
 from growlab.models import vgg5
+from growlab.norms import refresh_statistics
 from growlab.plans import apply, propose
 from growlab.similarity import cosine_map, mean_cosine, null_bands, twin_angle
 from growlab.structure.units import units

@@ -25,11 +25,11 @@ from growlab.course.explore.shell import Explorer, choice, frame, legend, panels
 from growlab.course.figures.style import BLACK, BLUE, LINES, RED
 from growlab.data.sources import load_data
 from growlab.files import write_sealed
+from growlab.history import History
 from growlab.lab.grids import QUICK
 from growlab.lab.run import Run, train_run
 from growlab.lab.treatments import K
 from growlab.machine import threads
-from growlab.records import History
 
 LIMIT = 20.0  # seconds for a run, unless $GROWLAB_LIVE_SECONDS says otherwise
 METHODS = {
