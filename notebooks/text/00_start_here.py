@@ -353,12 +353,15 @@ plots.growth({"grown": grown, "never grown": never})
 # %%
 small, large = never.result, grown.result
 gain = 100 * (large["test_accuracy"] - small["test_accuracy"])
-parts = sum(critters.best_accuracy(k, 0.6) < large["test_accuracy"] for k in range(6))
+p, pictures = large["test_accuracy"], len(data.test)
+error = (p * (1 - p) / pictures) ** 0.5  # the standard error of this accuracy
+parts = sum(critters.best_accuracy(k, 0.6) < p - 2 * error for k in range(6))
 Markdown(f"""On the test pictures, which played no part in training, the network that never
 grew is right on {small["test_accuracy"]:.1%}, and the one that grew on
 {large["test_accuracy"]:.1%}: **{gain:.0f} points** more. It has {large["parameters"]:,}
-parameters instead of {small["parameters"]:,}. Nobody can be right so often with fewer
-than {parts} parts: the grown network looks at {parts} parts, at least.""")
+parameters instead of {small["parameters"]:,}. On {pictures:,} pictures the standard error of an
+accuracy is {100 * error:.1f} points. Even two of them below, nobody can be right so often with
+fewer than {parts} parts: the grown network looks at {parts} parts, at least.""")
 
 
 # %% [markdown]
