@@ -45,9 +45,9 @@ def decorrelate(
     read-out are not included). Biases, statistics, the optimiser's state, gradients, modes and hooks stay. Weights with
     ``requires_grad=False`` are left alone. How far the steps go, by ``lr`` or ``movement``: see the module.
 
-    The loss sums ``penalty_strength`` · Eq. 3 + ``change_strength`` · Eq. 4 over the layers. The default penalty,
-    "absolute", is the one reading under which the paper's words for Eq. 3 agree: the mean of the map "approaches 0"
-    (§3.1, §5) and an "absolute value" is minimised (§4.2, §4.3). "random" is a placebo: a fixed random direction (by
+    The loss sums ``penalty_strength`` · Eq. 3 + ``change_strength`` · Eq. 4 over the layers. Two readings of Eq. 3 fit
+    the paper: "absolute", the mean "approaches 0" (§3.1, §5), and "mean_absolute", the "average absolute value" falls
+    (§4.2) and more cosines are near 0 (Fig. 6). The default decides nothing. "random" is a placebo: a fixed direction (by
     ``seed``) for each layer. Eq. 4 compares with the weights ``previous`` to all steps ("before") or to the last one
     ("iteration"). Without batches Eq. 4 alone moves nothing, since it starts at its minimum.
 

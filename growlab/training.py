@@ -35,7 +35,7 @@ CONSTANT_PART = 0.4  # of training, before constant_then_cosine begins to decay
 def learning_rate(schedule: str, epoch: float, epochs: int, growths=()) -> float:
     """The factor of the learning rate, in [0, 1], at a moment of training: ``epoch`` from 0 to ``epochs``.
 
-    "cosine": one half cosine over the run (the paper). "restarts": one for each stage between two ``growths``.
+    "cosine": one half cosine over the run (so we read the paper). "restarts": one for each stage between ``growths``.
     "constant_then_cosine": 1 for the first 40 % of the run, then a half cosine: grow early, decay long.
     """
     one_of("schedule", schedule, SCHEDULES)

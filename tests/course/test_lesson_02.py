@@ -39,6 +39,12 @@ def test_fresh_neurons_by_hand_are_those_of_the_package(model, outgoing):
         assert torch.allclose(mine, theirs)
 
 
+def test_the_guess_grows_vgg16_by_the_cut_points_of_the_package():
+    sizes = torch.tensor([MINE["grown_by_cuts"](seed) for seed in range(200)]).double()
+    assert abs(sizes.mean() - 324_741) < 4 * sizes.std() / 200**0.5  # the mean of 40,000 draws: test_published.py
+    assert len(set(sizes.tolist())) > 150 and sizes.std() > 15_000
+
+
 def test_the_published_copies_are_ours_if_nobody_is_drawn_twice_and_else_they_are_not(model):
     for parents, right in (([3, 0, 1], True), ([2, 2], False), ([4, 1, 4], False)):
         plan = GrowthPlan(

@@ -106,8 +106,73 @@ def test_where_neurons_are_alike_the_steps_bring_the_mean_cosine_down_for_good_a
     assert (means.loc[["random+penalty", "firefly+penalty"], "mean_cosine_before"].abs() < 0.05).all()
 
 
+COPIES = ("net2net", "splitting")
+
+
+@pytest.fixture(scope="module")
+def copies():
+    return gl.results(RESULTS / "cifar10_copies.json")
+
+
+@pytest.fixture(scope="module")
+def of_copies(copies):
+    wanted = [([f"{method}+mean_absolute" for method in COPIES], list(COPIES))]
+    readings = ("absolute", "mean_absolute", "square", "energy")
+    wanted += [(f"{m}+{treatment}", m) for m in COPIES for treatment in (*readings, "placebo", "labels")]
+    wanted += [(f"{m}+{reading}", f"{m}+placebo") for m in COPIES for reading in readings]
+    return gl.summary(copies, wanted)
+
+
+def test_the_mean_of_absolute_cosines_makes_no_difference_of_more_than_the_margin(of_copies):
+    primary = of_copies.iloc[0]
+    assert primary["seeds"] == 40 and primary["verdict"] == "within ±0.3"
+    assert [round(primary[name], 2) for name in ("difference", "low", "high", "p_equal")] == [-0.01, -0.29, 0.26, 0.02]
+    alone = of_copies.set_index(["arm", "against"])
+    assert all(alone.loc[(f"{method}+mean_absolute", method), "verdict"] == "undecided" for method in COPIES)
+
+
+def test_three_arms_gain_and_after_net2net_every_reading_is_below_the_placebo(of_copies):
+    verdicts = of_copies.iloc[1:].set_index(["arm", "against"])["verdict"]
+    higher = {("splitting+energy", "splitting"), ("splitting+square", "splitting"), ("net2net+placebo", "net2net")}
+    assert set(verdicts[verdicts == "higher"].index) == higher | {("splitting+energy", "splitting+placebo")}
+    below = verdicts[verdicts == "lower"].index
+    assert len(below) == 4 and all(against == "net2net+placebo" for _, against in below)
+    assert len(verdicts) == 20 and (verdicts == "undecided").sum() == 12
+
+
+def test_after_copies_the_treatment_arrived_in_part_lasted_and_left_the_twins(copies):
+    means = copies.select_dtypes(float).groupby(copies["arm"]).mean()
+    for method, after, end in zip(COPIES, (0.65, 0.64), (0.39, 0.38)):
+        given, plain = means.loc[f"{method}+mean_absolute"], means.loc[method]
+        assert given["near_zero_after"] == pytest.approx(after, abs=0.005)
+        assert given["near_zero_end"] == pytest.approx(end, abs=0.005)
+        assert plain["near_zero_end"] == pytest.approx(0.28, abs=0.005)
+        assert given["twin_angle_after"] - given["twin_angle_before"] < np.radians(0.5)
+    for parted in ("net2net+placebo", "splitting+square", "splitting+energy", "splitting+placebo"):
+        assert means.loc[parted, "twin_angle_end"] > means.loc[parted.partition("+")[0], "twin_angle_end"] + 0.06
+
+
+def test_the_penalty_on_vgg16_is_undecided_since_its_small_p_stands_on_negative_correlations():
+    deep = gl.results(RESULTS / "cifar10_vgg16.json")
+    assert gl.summary(deep).iloc[0]["p"] == pytest.approx(0.004, abs=5e-4)
+    accuracy = 100 * deep.pivot(index="seed", columns="arm", values="test_accuracy")
+    each = np.array([accuracy[f"{method}+penalty"] - accuracy[method] for method in METHODS[:3]])
+    correlations = np.corrcoef(each)[np.triu_indices(3, 1)]
+    assert sorted(correlations.round(2)) == [-0.56, -0.36, -0.33]
+    alone = compare(each.ravel())
+    assert [round(alone[name], 3) for name in ("p", "low", "high")] == [0.076, -0.018, 0.329]
+
+
+def test_on_vgg16_two_methods_beat_the_network_that_never_grows_and_random_growth_is_level_with_the_final_size():
+    found = gl.summary(gl.results(RESULTS / "cifar10_vgg16.json")).set_index(["arm", "against"])
+    assert [found.loc[(m, "never"), "verdict"] for m in METHODS[:3]] == ["higher", "undecided", "higher"]
+    assert -0.6 < found.loc[("splitting", "never"), "low"] < found.loc[("splitting", "never"), "high"] < -0.04
+    level = found.loc[("random", "scratch")]
+    assert level["low"] < -2.2 and level["high"] > 2.5 and abs(level["difference"]) < 0.15
+
+
 def test_every_record_says_where_it_was_made():
-    for file in ("cifar10_methods", "cifar10_assay", "critters_sweeps", "cifar10_vgg16"):
+    for file in ("cifar10_methods", "cifar10_assay", "critters_sweeps", "cifar10_vgg16", "cifar10_copies"):
         for environment in json.loads((RESULTS / f"{file}.json").read_text())["environments"]:
             assert environment["torch"] and environment["processor"] and environment["threads"] == 1
 

@@ -35,6 +35,15 @@ def read(name):
     return json.loads((RESULTS / f"{name}.json").read_text())
 
 
+def test_the_readers_of_all_are_right_more_often_than_four_parts_allow_by_five_standard_errors():
+    calibration = read("attention_calibration")
+    four = calibration["best accuracy from four parts"]
+    assert four == pytest.approx(critters.best_accuracy(4, 0.6), abs=1e-3)
+    for name, p in calibration["accuracy"].items():
+        if name.startswith("all"):
+            assert (p - four) / (p * (1 - p) / 20_000) ** 0.5 > 5
+
+
 def test_the_six_lines_are_the_packages_heat_maps(net, honest):
     images = honest.normalise(honest.images)
     for layer in ("6", "10"):
