@@ -47,7 +47,7 @@ def decorrelate(
 
     The loss sums ``penalty_strength`` · Eq. 3 + ``change_strength`` · Eq. 4 over the layers. Two readings of Eq. 3 fit
     the paper: "absolute", the mean "approaches 0" (§3.1, §5), and "mean_absolute", the "average absolute value" falls
-    (§4.2) and more cosines are near 0 (Fig. 6). The default decides nothing. "random" is a placebo: a fixed direction (by
+    (§4.2), with more cosines near 0 (Fig. 6). The first is the default. "random" is a placebo: a fixed direction (by
     ``seed``) for each layer. Eq. 4 compares with the weights ``previous`` to all steps ("before") or to the last one
     ("iteration"). Without batches Eq. 4 alone moves nothing, since it starts at its minimum.
 
