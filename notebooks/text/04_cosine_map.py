@@ -56,7 +56,7 @@ layer = torch.cat([layer, torch.stack(new)])
 
 network = gl.mlp([30, 12, 4])
 network[1].weight.data.copy_(layer)
-gl.decorrelate(network, k=20, movement=0.3)  # 20 of the paper's steps
+gl.decorrelate(network, k=20, movement=0.3)  # 20 steps on |μ|
 maps = [gl.cosine_map(layer), gl.cosine_map(network[1].weight.detach())]
 plots.workflow(layer, maps, parents)
 
@@ -76,7 +76,7 @@ plots.workflow(layer, maps, parents)
 # |---|---|---|---|
 # | Eq. 1 | cosines "using the normalized weight matrix" | $S = \hat W \hat W^\top$ | what a row is |
 # | Eq. 2 | the mean of the map, "excluding diagonal elements" | $\mu = \frac{1}{n(n-1)}\sum_{i\ne j} S_{ij}$ | nothing |
-# | Eq. 3 | "minimize", "closer to zero", "absolute value" | make $\lvert\mu\rvert$ small | the absolute value of what? |
+# | Eq. 3 | "minimize", "closer to zero", "absolute value" | make $\lvert\mu\rvert$ small (05: also the mean of $\lvert S_{ij}\rvert$) | the absolute value of what? |
 # | Eq. 4 | against "unstable changes in the sum of weights" | $(\sum W - \sum W')^2$ | which sum; $W'$ from when? |
 #
 # The strengths of the two terms and the learning rate of the K steps are missing, too. So are the accuracies of the
@@ -396,7 +396,7 @@ def steps(seed, penalty):
 
 # %%
 nets = [with_twins(seed) for seed in range(5)]
-kinds = {"|μ| (the paper)": "absolute", "mean square": "square", "random (placebo)": "random",
+kinds = {"|μ|": "absolute", "mean square": "square", "random (placebo)": "random",
          "energy": "energy", "log det": "logdet"}  # fmt: skip
 traces = {name: [steps(seed, kind) for seed in range(5)]
           for name, kind in kinds.items()}  # fmt: skip
@@ -429,7 +429,7 @@ def at_the_end(runs, column, step=30):
     return sum(trace[column][step] for trace in runs) / len(runs)
 
 
-gl.predict("twins", measured=math.degrees(at_the_end(traces["|μ| (the paper)"], "twin_angle")))
+gl.predict("twins", measured=math.degrees(at_the_end(traces["|μ|"], "twin_angle")))
 
 # %%
 pd.DataFrame({
@@ -489,7 +489,7 @@ gl.predict("k-accuracy", ...)  # an accuracy, between 0 and 1
 ks = (0, 5, 10, 20, 30)
 some_kinds = {name: kind for name, kind in kinds.items() if kind != "logdet"}
 kept = {name: [accuracies(k, kind) for k in ks] for name, kind in some_kinds.items()}
-gl.predict("k-accuracy", measured=kept["|μ| (the paper)"][-1][0])
+gl.predict("k-accuracy", measured=kept["|μ|"][-1][0])
 
 # %%
 figure, axes = plots.panels(1, 2, size=(9, 3.3), sharey=True)
@@ -506,7 +506,7 @@ figure.alt = ("Validation accuracy of one network against K, for four penalties:
 figure
 
 # %%
-lost, rest = (100 * (start[0] - value) for value in kept["|μ| (the paper)"][-1])
+lost, rest = (100 * (start[0] - value) for value in kept["|μ|"][-1])
 Markdown(f"""After 30 steps of |μ| the network has lost {lost:.0f} points. With new statistics the
 loss is {rest:.0f}. The standard error of one accuracy, on {len(critters.val)} pictures, is about
 2 points; but all curves use the same network and the same pictures.""")
@@ -524,7 +524,7 @@ loss is {rest:.0f}. The standard error of one accuracy, on {len(critters.val)} p
 #
 # `gl.explore.k` has all knobs in one place: K, the length of a step, both terms, the penalty, and the layer that you look at.
 # The network is the grown one from above. Grey is one deviation by chance, dotted the distribution before the steps. Begin
-# with the paper's penalty, and move K. Which bars move, and which do not? What if you take the mean square?
+# with $|\mu|$, and move K. Which bars move, and which do not? What if you take the mean square?
 #
 # **Your prediction:** …
 
@@ -533,7 +533,7 @@ explorer = gl.explore.k(grown, split, critters, dose=2.0)
 explorer
 
 # %% [markdown]
-# From a cell, and for readers of a page on which nothing runs: 20 steps of the paper's penalty.
+# From a cell, and for readers of a page on which nothing runs: 20 steps of $|\mu|$.
 
 # %%
 explorer.knobs["k"].value = 20
