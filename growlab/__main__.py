@@ -98,12 +98,26 @@ def results(options) -> int:
 
 
 def _show(table, contrasts):
+    from growlab.lab.statistics import OF_TREATMENTS
+
     columns = "data model arm seed state error test_accuracy val_accuracy parameters".split()
     columns += ["seconds", "growth_seconds", "penalty_seconds"]
     shown = table[[name for name in columns if name in table]]
     print(shown.to_string(index=False, na_rep="", float_format="{:.4g}".format))
     if len(contrasts):
-        print("\n" + contrasts.loc[:, :"verdict"].to_string(index=False, na_rep="", float_format="{:.3g}".format))
+        did = contrasts[["arm", "against", *OF_TREATMENTS]].copy()
+        did.loc[contrasts["components"].notna(), "pushed"] = "see below"
+        did = did[did["moved"].notna() | did["moved_against"].notna()].dropna(axis=1, how="all")
+        for part in (contrasts.loc[:, :"verdict"], did):
+            if len(part):
+                print("\n" + part.to_string(index=False, na_rep="", float_format="{:.3g}".format))
+    for row in contrasts[contrasts["components"].notna()].itertuples():
+        print(f"\n{row.arm} - {row.against}\nis an average of {row.components}")
+        print(f"{row.pushed}\n" * bool(row.pushed), end="")
+        print("All these differences as independent:", end=" ")
+        print(f"{row.independent_low:+.2f} to {row.independent_high:+.2f}, p = {row.independent_p:.3f}")
+        print(f"Variance of the average, as a share of that of independent methods: {row.variance_ratio:.2f}", end=" ")
+        print(f"(5 % point {row.ratio_5_percent:.2f})" + ": FLAGGED, its interval is too narrow" * row.flagged)
 
 
 def doctor(options) -> int:

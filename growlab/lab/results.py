@@ -29,7 +29,8 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
     proposals and K steps. ``seconds``, and those of training, evaluation, growth and penalty (the K steps); ``moved``:
     the mean movement that the K steps measured. Mean cosine, mean absolute cosine, twins' angle (radians) and
     the share of pairs within ±0.1 (``near_zero``), averaged over layers, before and after the last K steps and at the
-    end.
+    end. Likewise ``mu``, the mean over layers of |mean cosine|, ``null_z``, the same in standard deviations of random
+    filters, and ``near_zero_second``, of the second layer alone (the paper's Fig. 6).
 
     ``runs``: these only, in this order, with their labels. Raises ``FileNotFoundError`` for a source that is not there,
     and ``ValueError`` for a damaged one, or if a folder that is named like one of ``runs`` holds another run.
@@ -40,7 +41,7 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
             content = json.loads(source.read_text())
             lines, defaults = content["runs"], content.get("defaults", {})  # which may have changed since
             there = [Run(**defaults | line["run"]) for line in lines]
-            found = {run.name: (line["state"], line["figures"]) for run, line in zip(there, lines)}
+            found = {run.name: (line["state"], _recorded(line)) for run, line in zip(there, lines)}
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{source} is no file of gl.collect, or damaged: {type(error).__name__}: {error}"
@@ -126,7 +127,25 @@ def _measured(text):
         layers = notes[when]["layers"].values() if when in notes else ()
         figures |= {f"{name}_{moment}": _mean(layer[name] for layer in layers if name in layer) for name in COSINES}
         figures[f"near_zero_{moment}"] = _mean(_near_zero(layer["histogram"]) for layer in layers)
-    return figures
+    return figures | _of_layers(notes)
+
+
+def _recorded(line):
+    """The figures of a run in a file of ``collect``, and those that were added since and that its notes hold."""
+    return (_of_layers(_last_notes(line)) if "similarity" in line else {}) | line["figures"]
+
+
+def _of_layers(notes):
+    """Figures for which a compact note suffices. Signed means of layers would cancel, so |μ| of each layer."""
+    found = {}
+    for moment, when in MOMENTS.items():
+        layers = list(notes[when]["layers"].values()) if when in notes else []
+        found[f"mu_{moment}"] = _mean(abs(layer["mean_cosine"]) for layer in layers)
+        deviations = [layer.get("null_z") for layer in layers]
+        found[f"null_z_{moment}"] = _mean(abs(z) for z in deviations if z is not None)
+        second = [_near_zero(layer["histogram"]) for layer in layers[1:2] if "histogram" in layer]
+        found[f"near_zero_second_{moment}"] = _mean(second)
+    return found
 
 
 def _near_zero(histogram):

@@ -189,3 +189,12 @@ def test_a_folder_without_runs_says_so(tmp_path, capsys):
     (tmp_path / "run.json").write_text(gl.Run().to_json())
     assert main(["results", str(tmp_path)]) == 2
     assert "it is one run, name the folder around it" in capsys.readouterr().err
+
+
+def test_an_average_is_shown_with_its_parts_and_with_what_was_pushed(capsys):
+    assert main(["results", str(RESULTS / "cifar10_vgg16.json")]) == 0
+    shown = capsys.readouterr().out
+    assert "random+penalty: nothing to push: |mu| was 0.005 before the steps; splitting+penalty: |mu| 0.036 to" in shown
+    assert "is an average of random+penalty +0.26 [-0.14, +0.66]; splitting+penalty +0.11 [-0.18, +0.41]" in shown
+    assert "All these differences as independent: -0.02 to +0.33, p = 0.076\n" in shown
+    assert "independent methods: 0.17 (5 % point 0.42): FLAGGED" in shown and "nan" not in shown.lower()

@@ -3,6 +3,7 @@
 import json
 import math
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -126,3 +127,18 @@ def test_a_damaged_file_is_named(name, text, tmp_path):
     (place / name).write_text(text)
     with pytest.raises(ValueError, match=f"{TINY.name}/{name}.* move its folder away"):
         gl.results(tmp_path)
+
+
+def test_figures_that_an_older_file_lacks_come_from_its_notes():
+    """|μ| of each layer, since signed means of layers cancel; the second layer's pairs near zero, as in Fig. 6."""
+    file = Path(__file__).resolve().parents[2] / "data" / "results" / "cifar10_methods.json"
+    table = gl.results(file).set_index("name")
+    for line in json.loads(file.read_text())["runs"][::20]:
+        row = table[(table["arm"] == line["run"]["arm"]) & (table["seed"] == line["run"].get("seed", 0))].iloc[0]
+        assert "mu_end" not in line["figures"]
+        layers = list(line["similarity"][-1]["layers"].values())
+        assert row["mu_end"] == pytest.approx(np.mean([abs(layer["mean_cosine"]) for layer in layers]))
+        assert row["mu_end"] >= abs(row["mean_cosine_end"]) - 1e-3
+        assert row["null_z_end"] == pytest.approx(np.mean([abs(layer["null_z"]) for layer in layers]))
+        histogram = layers[1]["histogram"]
+        assert row["near_zero_second_end"] == pytest.approx(sum(histogram[18:22]) / sum(histogram))

@@ -1,6 +1,7 @@
 """What may be concluded from a table of results."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,9 @@ from scipy import stats
 
 import growlab as gl
 from growlab.lab import statistics
-from growlab.lab.statistics import compare, default_contrasts, holm
+from growlab.lab.statistics import compare, default_contrasts, holm, independence, paired, pushed
+
+RESULTS = Path(__file__).resolve().parents[2] / "data" / "results"
 
 
 def test_compare_agrees_with_scipy():
@@ -135,3 +138,109 @@ def test_impossible_summaries_say_why():
         with pytest.raises(ValueError, match=r"a contrast must be \(arm or list of arms, against\).* got"):
             gl.summary(table, contrasts)
     assert default_contrasts(table) == ([], [])
+
+
+@pytest.mark.parametrize(("seeds", "methods"), [(4, 2), (7, 3), (10, 2), (10, 3), (20, 4)])
+@pytest.mark.parametrize("spread", ["equal", "doubling", "one is wild"])
+def test_independent_methods_are_flagged_once_in_twenty_whatever_their_variances(seeds, methods, spread):
+    scale = {"equal": [1] * methods, "doubling": 2.0 ** np.arange(methods), "one is wild": [1] * (methods - 1) + [4]}
+    draws = np.random.default_rng(0).normal(0.3, scale[spread], (10_000, seeds, methods))
+    spreads = draws.std(1, ddof=1, keepdims=True)  # independence() on all draws at once
+    ratios = methods * (draws / spreads).mean(2).var(1, ddof=1)
+    point = independence(draws[0])["ratio_5_percent"]
+    assert 0.04 < (ratios < point).mean() < 0.06  # the simulation has a standard error of 0.2 %
+    for draw, ratio in zip(draws[:20], ratios):
+        found = independence(draw)
+        assert found["variance_ratio"] == pytest.approx(ratio) and found["flagged"] == (ratio < point)
+
+
+def test_of_two_methods_the_share_is_one_plus_their_correlation_and_its_point_that_of_r():
+    draw = np.random.default_rng(1).normal(0, [1, 3], (12, 2))
+    found, r = independence(draw), np.corrcoef(draw.T)[0, 1]
+    assert found["variance_ratio"] == pytest.approx(1 + r)
+    t = stats.t.ppf(0.05, 10)  # the exact test of a correlation
+    assert found["ratio_5_percent"] == pytest.approx(1 + t / math.sqrt(10 + t**2))
+    together = compare(draw.ravel())
+    assert [found[f"independent_{name}"] for name in ("low", "high", "p")] == [
+        together[n] for n in ("low", "high", "p")
+    ]
+
+
+def test_two_way_analysis_of_variance_has_these_degrees_of_freedom_where_variances_are_equal():
+    """The docstring of independence(): m (n − 1) in the denominator would flag half as often."""
+    n, m = 10, 3
+    draws = np.random.default_rng(2).normal(size=(10_000, n, m))
+    share = m * draws.mean(2).var(1, ddof=1) / draws.var(1, ddof=1).mean(1)
+    f = (m - 1) * share / (m - share)
+    assert 0.044 < (f < stats.f.ppf(0.05, n - 1, (m - 1) * (n - 1))).mean() < 0.056
+    assert (share < stats.f.ppf(0.05, n - 1, m * (n - 1))).mean() < 0.03
+
+
+@pytest.mark.parametrize("draw", [np.zeros((0, 2)), [[1, 2]], [[1, 2], [2, 1]], [[1, 0], [1, 3], [1, 1]]])
+def test_where_nothing_varies_or_seeds_are_few_nothing_is_flagged(draw):
+    found = independence(draw)
+    assert math.isnan(found["variance_ratio"]) and math.isnan(found["ratio_5_percent"]) and not found["flagged"]
+
+
+def test_the_record_of_vgg16_is_flagged_and_that_of_vgg5_is_not():
+    first = {f: gl.summary(gl.results(RESULTS / f"{f}.json")).iloc[0] for f in ("cifar10_vgg16", "cifar10_methods")}
+    deep, small = first.values()
+    assert deep["flagged"] and not small["flagged"]
+    assert deep["variance_ratio"] < 0.2 and 0.5 < small["variance_ratio"] < 1
+    assert (
+        deep["p"] == pytest.approx(0.0036, abs=1e-4) and deep["verdict"] == "higher, within ±0.3"
+    )  # as fixed beforehand
+    assert deep["independent_p"] == pytest.approx(0.076, abs=5e-4) and deep["independent_low"] < 0
+    for name in ("random+penalty +0.26 [-0.14, +0.66]", "splitting+penalty +0.11 [-0.18, +0.41]"):
+        assert name in deep["components"]
+    assert "random+penalty: nothing to push: |mu| was 0.013 before the steps" in small["pushed"]
+    assert "splitting+penalty: |mu| 0.144 to 0.074" in small["pushed"] and small["placebo"] == ""
+
+
+def test_an_average_is_compared_with_the_average_of_its_placebos():
+    table = gl.results(RESULTS / "cifar10_copies.json")
+    both = ["splitting", "net2net"]
+    row = gl.summary(table, [([f"{method}+mean_absolute" for method in both], both)]).iloc[0]
+    assert row["placebo"] == "splitting+placebo, net2net+placebo"
+    assert row["moved"] == pytest.approx(row["moved_placebo"], rel=0.05) and math.isnan(row["moved_against"])
+    by_hand = 100 * paired(table, [f"{method}+placebo" for method in both], both).mean(axis=1)
+    assert row["placebo_difference"] == pytest.approx(by_hand.mean()) and len(by_hand) == 10
+    assert (row["placebo_low"], row["placebo_high"]) == tuple(compare(by_hand)[name] for name in ("low", "high"))
+    assert row["near_zero_before"] < 0.45 < 0.6 < row["near_zero_after"]
+    assert row["pushed"].startswith("splitting+mean_absolute: mean |cos| 0.332 to 0.280; net2net+mean_absolute: mean")
+
+
+def test_the_placebo_of_a_treatment_is_the_one_that_gets_as_far():
+    found = gl.summary(gl.results(RESULTS / "cifar10_methods.json")).set_index(["arm", "against"])
+    row = found.loc["random+penalty", "random"]
+    assert row["placebo"] == "random+short placebo" and row["moved_placebo"] == pytest.approx(row["moved"], rel=0.01)
+    assert row["placebo_difference"] == found.loc[("random+short placebo", "random"), "difference"]
+    assert found.loc[("random+placebo", "random"), "placebo"] == ""  # a placebo has none
+
+
+@pytest.mark.parametrize(
+    ("penalty", "z", "before", "after", "words"),
+    [
+        ("absolute", 1.9, 0.3, 0.0, "nothing to push: |mu| was 0.300 before the steps"),
+        ("absolute", 2.1, 0.3, 0.0, "|mu| 0.300 to 0.000"),
+        ("absolute", 9, 0.019, 0.0, "hardly moved: |mu| 0.019 to 0.000"),
+        ("mean_absolute", 0.1, 0.3, 0.2, "mean |cos| 0.300 to 0.200"),
+        ("square", 0.1, 0.3, 0.29, "hardly moved: mean |cos| 0.300 to 0.290"),
+        ("energy", 9, 0.3, 0.2, ""),
+        ("absolute", 9, math.nan, math.nan, ""),
+    ],
+)
+def test_words_for_what_a_treatment_pushed(penalty, z, before, after, words):
+    column = "mu" if penalty == "absolute" else "mean_absolute_cosine"
+    row = {"k": 20, "penalty": penalty, "penalty_strength": 1.0, "null_z_before": z}
+    row |= {f"{column}_before": before, f"{column}_after": after}
+    assert pushed(pd.DataFrame([row, row])) == words
+    assert pushed(pd.DataFrame([row | {"k": 0}])) == pushed(pd.DataFrame([row | {"penalty_strength": 0}])) == ""
+
+
+def test_differences_of_any_figure_are_paired_by_seed():
+    table = runs_of({"a": [50, 60, 70], "b": [40, 45], "c": [41, 43, 40]})
+    assert paired(table, ["a"], ["b"], "100 * test_accuracy")["a"].tolist() == pytest.approx([10, 15])
+    assert paired(table, ["a", "b"], ["c", "c"]).shape == (2, 2)
+    assert paired(table, ["a"], ["b", "c"])["a"].tolist() == pytest.approx([0.095, 0.16])
+    assert paired(table, ["a"], [])["a"].tolist() == [0.5, 0.6, 0.7]
