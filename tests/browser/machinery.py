@@ -107,7 +107,11 @@ def jupyter(folder):
         yield lambda name: f"http://127.0.0.1:{port}/lab/tree/notebooks/{name}?token={token}&reset"
     finally:
         server.terminate()
-        server.wait(PATIENCE)
+        try:
+            server.wait(PATIENCE / 10)
+        except subprocess.TimeoutExpired:  # it can stand still in its own shutdown, whatever the notebook did
+            server.kill()
+            server.wait()
 
 
 def answers(address):
