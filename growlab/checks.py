@@ -46,9 +46,8 @@ def resolved(name: str, value, known: dict[str, str]):
         return resolve_name(value)
     except Exception as error:  # whatever happens when it is imported
         what = f"{type(error).__name__}: {error}"
-        raise ValueError(
-            f"{name} must be package.module:function, got {value!r} ({what}): can it be imported from here?"
-        ) from error
+        hint = "can it be imported from here?"
+        raise ValueError(f"{name} must be package.module:function, got {value!r} ({what}): {hint}") from error
 
 
 def flag(name: str, value, hint: str) -> bool:

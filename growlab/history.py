@@ -77,9 +77,8 @@ class History:
         settings, constants = json.dumps(found["settings"]), []
         json.loads(settings, parse_constant=constants.append)
         if "NaN" in constants:
-            raise ValueError(
-                f"settings must be without NaN, got {settings}: it is never the same, so no run could go on"
-            )
+            hint = "it is never the same, so no run could go on"
+            raise ValueError(f"settings must be without NaN, got {settings}: {hint}")
         return found
 
     def save(self, path) -> None:

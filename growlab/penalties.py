@@ -143,9 +143,8 @@ def weight_change(weight: Tensor, previous: Tensor, kind: str = "sum") -> Tensor
     """
     one_of("weight_change", kind, CHANGES)
     if weight.shape != previous.shape:
-        raise ValueError(
-            f"weight_change compares weights of one shape, got {tuple(weight.shape)} and {tuple(previous.shape)}"
-        )
+        shapes = f"{tuple(weight.shape)} and {tuple(previous.shape)}"
+        raise ValueError(f"weight_change compares weights of one shape, got {shapes}")
     with torch.no_grad():
         value, gradient = change_and_gradient(weight, previous, CHANGES[kind])
     return _ByHand.apply(weight, value, gradient)

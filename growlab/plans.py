@@ -111,9 +111,8 @@ class GrowthPlan:
         given = {"rate": rate, "neurons": neurons, "parameters": parameters, "flops": flops}
         given = {name: value for name, value in given.items() if value is not None}
         if len(given) != 1:
-            raise ValueError(
-                f"within takes exactly one budget (rate, neurons, parameters, flops), got {given or 'none'}"
-            )
+            budgets = "rate, neurons, parameters, flops"
+            raise ValueError(f"within takes exactly one budget ({budgets}), got {given or 'none'}")
         ranked = replace(self, candidates=tuple(sorted(self.candidates, key=lambda c: -c.score)))
         ((name, budget),) = given.items()
         if name == "rate":
@@ -124,9 +123,8 @@ class GrowthPlan:
             neurons = bisect_right(range(self.neurons + 1), budget, key=lambda count: ranked.size(name, count)) - 1
         whole("neurons", neurons, 0, f"the plan has {self.neurons} candidates")
         if neurons > self.neurons and rate is None:
-            raise ValueError(
-                f"the plan has {self.neurons} candidates, {neurons} were asked for: ask for fewer, or propose more"
-            )
+            hint = "ask for fewer, or propose more"
+            raise ValueError(f"the plan has {self.neurons} candidates, {neurons} were asked for: {hint}")
         if per_unit:
             return ranked._per_unit(neurons, exact=rate is None)
         return replace(ranked, candidates=ranked.candidates[:neurons])

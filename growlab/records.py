@@ -133,9 +133,8 @@ def restore(model: nn.Module, state: dict, path, optimizer=None, momentum=None) 
     there = {name: list(tensor.shape) for name, tensor in state.items()}
     if other := [name for name in shapes | there if shapes.get(name) != there.get(name)]:  # before anything changes
         told = "; ".join(f"{name}: {there.get(name)} there, {shapes.get(name)} here" for name in other[:3])
-        raise ValueError(
-            f"{path} is of another architecture than the model ({told}): pass one like that it was made of"
-        )
+        hint = "pass one like that it was made of"
+        raise ValueError(f"{path} is of another architecture than the model ({told}): {hint}")
     if optimizer:
         with _worded(path):
             _check_momentum([state[name] for name, _ in model.named_parameters()], optimizer.param_groups[0], momentum)

@@ -122,9 +122,8 @@ def _look_at(model, image, layer):
         least = [-(-side // FINEST) for side in image.shape[2:]]
         single = {module: size for module, size in sizes.items() if size and not any(module.children())}
         if not (fine := [module for module, (h, w) in single.items() if h >= least[0] and w >= least[1]]):
-            raise ValueError(
-                f"no layer has maps of {least[0]}×{least[1]} or more: pass layer=, one with maps (N, C, h, w)"
-            )
+            hint = "pass layer=, one with maps (N, C, h, w)"
+            raise ValueError(f"no layer has maps of {least[0]}×{least[1]} or more: {hint}")
         layer = fine[-1]
     name = names.get(layer, layer) if isinstance(layer, nn.Module) else layer
     one_of("layer", name, [known for known in names.values() if known])  # the whole model has no name

@@ -7,9 +7,8 @@ from torch import Tensor
 def check_pictures(images: Tensor) -> None:
     """``ValueError`` unless these are pictures (N, C, H, W), at least one."""
     if images.dim() != 4 or not len(images):
-        raise ValueError(
-            f"pictures must be (N, C, H, W), at least one, got {tuple(images.shape)}: one picture is images[:1]"
-        )
+        hint = "one picture is images[:1]"
+        raise ValueError(f"pictures must be (N, C, H, W), at least one, got {tuple(images.shape)}: {hint}")
 
 
 def checked_targets(targets, images: Tensor, classes: int) -> Tensor:
@@ -29,9 +28,8 @@ def checked_maps(cams) -> Tensor:
     """The tensor (N, H, W) in ``Heatmaps``, or in what else is one, on the CPU and without gradients."""
     maps = torch.as_tensor(getattr(cams, "maps", cams)).detach().cpu()
     if maps.dim() != 3 or maps.shape[1:].numel() < 2:
-        raise ValueError(
-            f"heat maps must be (N, H, W), of more than one pixel, got {tuple(maps.shape)}: one map is maps[:1]"
-        )
+        hint = "one map is maps[:1]"
+        raise ValueError(f"heat maps must be (N, H, W), of more than one pixel, got {tuple(maps.shape)}: {hint}")
     if not maps.isfinite().all():
         raise ValueError("heat maps must be finite, got NaN or infinity: look at what they were computed from")
     return maps
@@ -43,9 +41,8 @@ def checked_masks(masks, objects, maps: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError("masks must be (N, parts, H, W), got None: take critters, which have them")
     masks = torch.as_tensor(masks).cpu()
     if masks.dim() != 4:
-        raise ValueError(
-            f"masks must be (N, parts, H, W), got {tuple(masks.shape)}: one part for all is masks[:, None]"
-        )
+        hint = "one part for all is masks[:, None]"
+        raise ValueError(f"masks must be (N, parts, H, W), got {tuple(masks.shape)}: {hint}")
     objects = masks.any(1) if objects is None else torch.as_tensor(objects).cpu()
     if masks.dtype != torch.bool or objects.dtype != torch.bool:
         raise ValueError(f"masks and objects must be bool, got {masks.dtype} and {objects.dtype}: pass masks > 0, say")

@@ -120,9 +120,8 @@ def randomised(model: nn.Module, seed=0) -> nn.Module:
         for name, _ in module.named_parameters(recurse=False)
     ]
     if kept:
-        raise ValueError(
-            f"nothing tells how to draw {', '.join(kept)} anew: give its module a method reset_parameters()"
-        )
+        hint = "give its module a method reset_parameters()"
+        raise ValueError(f"nothing tells how to draw {', '.join(kept)} anew: {hint}")
     with seeded(seed, "randomised"):
         return copy.deepcopy(model).apply(lambda module: (redraw(module) or int)())
 

@@ -26,9 +26,8 @@ def trace(model: nn.Module) -> fx.Graph:
     if hasattr(model, "_orig_mod"):
         raise ValueError("a compiled model cannot be read: grow model._orig_mod, then compile it again")
     if isinstance(model, torch.jit.ScriptModule):
-        raise ValueError(
-            "a scripted model cannot be read: grow the Python model that it was made from, then script it again"
-        )
+        hint = "grow the Python model that it was made from, then script it again"
+        raise ValueError(f"a scripted model cannot be read: {hint}")
     try:
         return _Tracer().trace(model)
     except Exception as error:

@@ -89,9 +89,8 @@ def units_with(model: nn.Module, widths: dict[str, int]) -> dict[str, Unit]:
     found = {unit.name: unit for unit in units(model, coupled=True)}
     now = {name: found[name].neurons if name in found else "missing" for name in widths}
     if other := {name: (width, now[name]) for name, width in widths.items() if now[name] != width}:
-        raise ValueError(
-            f"the plan was made for other widths; unit: (plan, model) {other}; propose again for this model"
-        )
+        hint = "propose again for this model"
+        raise ValueError(f"the plan was made for other widths; unit: (plan, model) {other}; {hint}")
     return found
 
 
@@ -100,7 +99,6 @@ def growable(model: nn.Module, coupled: bool = False) -> list[Unit]:
     if not (usable := units(model, coupled)):
         found = units(model, coupled, explain=True)
         reasons = "; ".join(f"{unit.name}: {unit.frozen or 'several producers (coupled=True)'}" for unit in found)
-        raise ValueError(
-            f"nothing can grow in this {type(model).__name__}: {reasons or 'it has no layers with channels'}"
-        )
+        reasons = reasons or "it has no layers with channels"
+        raise ValueError(f"nothing can grow in this {type(model).__name__}: {reasons}")
     return usable

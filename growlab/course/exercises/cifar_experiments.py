@@ -77,25 +77,9 @@ def unpaired(penalty, base, dim=0):
     return mean - half, mean + half
 
 
-def normal_quantile(penalty, base):
-    return interval(penalty - base, 1.96)
-
-
 def bootstrap(penalty, base):
     draws = torch.randint(len(base), (4000, len(base)), generator=torch.Generator().manual_seed(0))
     return (penalty - base)[draws].mean(1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))
-
-
-def divided_by_n(penalty, base):
-    return interval(penalty - base, stats.t.ppf(0.975, len(base) - 1), ddof=0)
-
-
-def five_on_each_side(penalty, base):
-    return interval(penalty - base, stats.t.ppf(0.95, len(base) - 1))
-
-
-def of_single_differences(penalty, base):
-    return interval(penalty - base, stats.t.ppf(0.975, len(base) - 1) * math.sqrt(len(base)))
 
 
 PAIRED_INTERVAL = Exercise(
@@ -112,15 +96,17 @@ PAIRED_INTERVAL = Exercise(
             unpaired,
         "1.96 is for a spread that is known. Yours is estimated from a few differences: at n = "
         "5, 1.96 holds the truth in 88 %, not 95. Use t.":
-            normal_quantile,
+            lambda penalty, base: interval(penalty - base, 1.96),
         "A percentile bootstrap draws again what it has seen, and that is little: at n = 5 it "
         "holds the truth in 84 %. Use t.": bootstrap,
         "Your standard deviation divides by n. The mean was fitted to the same differences: "
-        "divide by n − 1 (numpy: ddof=1).": divided_by_n,
-        "5 % on each side leave 90 %. For 95 %, leave 2.5 % on each: t.ppf(0.975, n - 1).": five_on_each_side,
+        "divide by n − 1 (numpy: ddof=1).":
+            lambda penalty, base: interval(penalty - base, stats.t.ppf(0.975, len(base) - 1), ddof=0),
+        "5 % on each side leave 90 %. For 95 %, leave 2.5 % on each: t.ppf(0.975, n - 1).":
+            lambda penalty, base: interval(penalty - base, stats.t.ppf(0.95, len(base) - 1)),
         "The sign is turned around: it is penalty less base.": lambda penalty, base: paired_interval(base, penalty),
         "That is where single differences lie. The mean of n of them is surer: divide the standard deviation by √n.":
-            of_single_differences,
+            lambda penalty, base: interval(penalty - base, stats.t.ppf(0.975, len(base) - 1) * math.sqrt(len(base))),
     },
     properties=(holds_the_truth,), same=same_interval,
 )  # fmt: skip
@@ -221,18 +207,6 @@ def best_in_the_test(validation, test):
     return index, test[index].mean()
 
 
-def validation_of_the_winner(validation, test):
-    return ANY, validation.mean(1).max()
-
-
-def one_for_each_seed(validation, test):
-    return ANY, test.gather(0, validation.argmax(0, keepdim=True)).mean()
-
-
-def best_of_each_seed(validation, test):
-    return ANY, test.amax(0).mean()
-
-
 def mean_over_k(validation, test):
     index = validation.mean(0).argmax()
     return index, test[index].mean()
@@ -257,12 +231,12 @@ CHOOSE_HONESTLY = Exercise(
         "K that do nothing gain two standard deviations.":
             best_in_the_test,
         "You reported the validation accuracy of the winner. It won there, partly by luck; the test has not chosen.":
-            validation_of_the_winner,
+            lambda validation, test: (ANY, validation.mean(1).max()),
         "You chose another K for each seed, by one run each. That is mostly noise, and no K to "
         "recommend: average over the seeds first.":
-            one_for_each_seed,
+            lambda validation, test: (ANY, test.gather(0, validation.argmax(0, keepdim=True)).mean()),
         "For each seed you took the best test accuracy. That is the best of many tries, once for every seed.":
-            best_of_each_seed,
+            lambda validation, test: (ANY, test.amax(0).mean()),
         "You averaged over the K. A row is a K and a column a seed: mean(1) is the mean over the seeds.": mean_over_k,
         "One lucky run chose. Compare the means over the seeds, not the best runs.": best_single_run,
     },
@@ -318,32 +292,12 @@ def only_the_ratio_counts(answer, effect, sd):
         return "A smaller effect needs fewer seeds in your answer. It is harder to see: it needs more."
 
 
-def by_normal(effect, sd):
-    return ((1.96 + 0.8416) * sd / effect) ** 2
-
-
-def not_squared(effect, sd):
-    return (1.96 + 0.8416) * sd / effect
-
-
-def half_squared(effect, sd):
-    return (1.96 + 0.8416) ** 2 * sd / effect
-
-
-def of_single_runs(effect, sd):
-    return seeds_needed(effect, math.sqrt(2) * sd)
-
-
 def smallest(enough):
     return next(n for n in range(2, 10**6) if enough(n))
 
 
 def one_sided(effect, sd):
     return smallest(lambda n: stats.nct.sf(stats.t.ppf(0.95, n - 1), n - 1, effect / sd * math.sqrt(n)) >= 0.8)
-
-
-def just_significant(effect, sd):
-    return smallest(lambda n: effect / sd * math.sqrt(n) >= stats.t.ppf(0.975, n - 1))
 
 
 SEEDS_NEEDED = Exercise(
@@ -358,17 +312,18 @@ SEEDS_NEEDED = Exercise(
     ),
     mistakes={
         "Right if sd were known. It is estimated from the same seeds. Use t: 10 seeds, not 8, "
-        "where the effect is one sd.": by_normal,
+        "where the effect is one sd.": lambda effect, sd: ((1.96 + 0.8416) * sd / effect) ** 2,
         "Half the effect needs four times the seeds: a mean's error shrinks with √n. Square "
-        "all of (1.96 + 0.84) · sd / effect.": not_squared,
-        "You squared 1.96 + 0.84, but not sd / effect. Half the effect needs four times the seeds.": half_squared,
+        "all of (1.96 + 0.84) · sd / effect.": lambda effect, sd: (1.96 + 0.8416) * sd / effect,
+        "You squared 1.96 + 0.84, but not sd / effect. Half the effect needs four times the seeds.":
+            lambda effect, sd: (1.96 + 0.8416) ** 2 * sd / effect,
         "√2 · sd, or two groups, is for runs of different seeds. sd is of the differences "
         "already: here what a seed does to both is gone.":
-            of_single_runs,
+            lambda effect, sd: seeds_needed(effect, math.sqrt(2) * sd),
         "You put all 5 % on one side. The test is two-sided: its limit is the 0.975 quantile.": one_sided,
         "There an effect as large as expected is just significant. Half of all experiments "
         "measure a smaller one: that is a power of 50 %.":
-            just_significant,
+            lambda effect, sd: smallest(lambda n: effect / sd * math.sqrt(n) >= stats.t.ppf(0.975, n - 1)),
     },
     properties=(has_that_power, only_the_ratio_counts), same=within_one,
 )  # fmt: skip

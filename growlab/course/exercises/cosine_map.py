@@ -224,18 +224,6 @@ def with_what_lies_along(weight):
     return 2 / (n * (n - 1)) * (rows.sum(0) - rows) / lengths
 
 
-def pairs_once(weight):
-    return push(weight) / 2
-
-
-def length_one(weight):
-    return push(weight) * weight.norm(dim=1, keepdim=True)
-
-
-def downhill(weight):
-    return -push(weight)
-
-
 PUSH = Exercise(
     "push", push, directions,
     hints=(
@@ -246,9 +234,10 @@ PUSH = Exercise(
     ),
     mistakes={
         "It has a part along the filter itself. Project: (I − ŵ_i ŵ_iᵀ) takes that part away.": with_what_lies_along,
-        "It is half of the gradient: each pair counts twice, as (i, j) and as (j, i).": pairs_once,
-        "1/‖w_i‖ is missing: a long filter turns less by the same step.": length_one,
-        "This is the way down, minus the gradient. The gradient of μ points up.": downhill,
+        "It is half of the gradient: each pair counts twice, as (i, j) and as (j, i).": lambda weight: push(weight) / 2,
+        "1/‖w_i‖ is missing: a long filter turns less by the same step.":
+            lambda weight: push(weight) * weight.norm(dim=1, keepdim=True),
+        "This is the way down, minus the gradient. The gradient of μ points up.": lambda weight: -push(weight),
     },
     properties=(turns_only,),
 )  # fmt: skip
@@ -293,20 +282,8 @@ def degrees(a, b):
     return see_the_angle(a, b) * 180 / math.pi
 
 
-def one_minus_cosine(a, b):
-    return 1 - F.cosine_similarity(a, b)
-
-
-def chord(a, b):
-    return (F.normalize(a, dim=1) - F.normalize(b, dim=1)).norm(dim=1)
-
-
 def half(a, b):
     return see_the_angle(a, b) / 2
-
-
-def of_filters_as_they_are(a, b):
-    return 2 * torch.atan2((a - b).norm(dim=1), (a + b).norm(dim=1))
 
 
 SEE_THE_ANGLE = Exercise(
@@ -320,12 +297,13 @@ SEE_THE_ANGLE = Exercise(
         "A ruler that cannot see twins: near 1 the cosine has no digits left for the angle. Do not go through arccos.":
             arccos,
         "These are degrees: the answer is wanted in radians.": degrees,
-        "1 − cosine is no angle: for small angles it is t²/2.": one_minus_cosine,
-        "This is the straight way between the tips of the unit vectors. The angle is the way along the circle.": chord,
+        "1 − cosine is no angle: for small angles it is t²/2.": lambda a, b: 1 - F.cosine_similarity(a, b),
+        "This is the straight way between the tips of the unit vectors. The angle is the way along the circle.":
+            lambda a, b: (F.normalize(a, dim=1) - F.normalize(b, dim=1)).norm(dim=1),
         "This is half of the angle.": half,
         "Make unit vectors of both first. Of filters of other lengths, the difference tells "
         "more about lengths than about the angle.":
-            of_filters_as_they_are,
+            lambda a, b: 2 * torch.atan2((a - b).norm(dim=1), (a + b).norm(dim=1)),
     },
     properties=(with_the_opposite_half_a_turn,),
     same=as_close,

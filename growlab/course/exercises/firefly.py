@@ -97,22 +97,6 @@ def is_the_slope_of_a_gate(answer, direction, gradient, gate):
         return "It is not minus the slope of the loss along each gate."
 
 
-def wrong_sign(direction, gradient, gate):
-    return (direction * gradient).sum(1) / gate
-
-
-def entry_by_entry(direction, gradient, gate):
-    return -direction * gradient / gate
-
-
-def not_divided(direction, gradient, gate):
-    return -(direction * gradient).sum(1)
-
-
-def one_number(direction, gradient, gate):
-    return -(direction * gradient).sum() / gate
-
-
 GATE_SCORE = Exercise(
     "gate-score", gate_score, directions,
     hints=(
@@ -122,10 +106,14 @@ GATE_SCORE = Exercise(
         "gate. The score is minus that.",
     ),
     mistakes={
-        "The sign is turned around: a candidate is good if more of it lowers the loss.": wrong_sign,
-        "One number for each candidate: sum over its D weights.": entry_by_entry,
-        "∂L/∂v has a factor y in it already. Divide by the gate.": not_divided,
-        "You summed over the candidates, too. Each one needs a score of its own.": one_number,
+        "The sign is turned around: a candidate is good if more of it lowers the loss.":
+            lambda direction, gradient, gate: (direction * gradient).sum(1) / gate,
+        "One number for each candidate: sum over its D weights.":
+            lambda direction, gradient, gate: -direction * gradient / gate,
+        "∂L/∂v has a factor y in it already. Divide by the gate.":
+            lambda direction, gradient, gate: -(direction * gradient).sum(1),
+        "You summed over the candidates, too. Each one needs a score of its own.":
+            lambda direction, gradient, gate: -(direction * gradient).sum() / gate,
     },
     properties=(is_the_slope_of_a_gate,),
 )  # fmt: skip
@@ -146,22 +134,6 @@ def the_meter_shows_the_gain(answer, c, q):
         return f"At y = {y} the slope is {c + q * y:.3g}, but L(1) − L(0) = {c + q / 2:.3g}."
 
 
-def at_the_end(c, q):
-    return 1.0
-
-
-def at_the_start(c, q):
-    return 0.0
-
-
-def at_the_bottom(c, q):
-    return -c / q
-
-
-def the_gain_itself(c, q):
-    return -(c + q / 2)
-
-
 WHERE = Exercise(
     "where-to-read-the-meter", where, parabolas,
     hints=(
@@ -170,11 +142,12 @@ WHERE = Exercise(
     ),
     mistakes={
         "At the end, y = 1, the meter shows −(c + q): the bend q counts twice. Try c = 0, a split: double its gain.":
-            at_the_end,
-        "At the start, y = 0, the meter shows −c: the bend q is lost. A split, c = 0, scores nothing.": at_the_start,
+            lambda c, q: 1.0,
+        "At the start, y = 0, the meter shows −c: the bend q is lost. A split, c = 0, scores nothing.":
+            lambda c, q: 0.0,
         "There the loss has its bottom, and the meter shows 0. You want the place where it shows the whole gain.":
-            at_the_bottom,
-        "That is the gain. Asked is the place y at which the meter shows it.": the_gain_itself,
+            lambda c, q: -c / q,
+        "That is the gain. Asked is the place y at which the meter shows it.": lambda c, q: -(c + q / 2),
     },
     properties=(the_meter_shows_the_gain,),
 )  # fmt: skip
@@ -297,10 +270,6 @@ def silent_fresh(w, out, v, u, o, splits, fresh):
     return w, out
 
 
-def everybody_built(w, out, v, u, o, splits, fresh):
-    return build(w, out, v, u, o, [*range(len(w))], [*range(len(u))])
-
-
 BUILT = Exercise(
     "built-is-scored", build, plans,
     hints=(
@@ -315,7 +284,8 @@ BUILT = Exercise(
         "Only one twin moved. The other one must go the opposite way, w − v.": one_twin_moves,
         "The fresh neurons say nothing. They were scored with their outgoing weights o: build them with those.":
             silent_fresh,
-        "You built every candidate. Only those in splits and fresh were picked.": everybody_built,
+        "You built every candidate. Only those in splits and fresh were picked.":
+            lambda w, out, v, u, o, splits, fresh: build(w, out, v, u, o, [*range(len(w))], [*range(len(u))]),
     },
     properties=(is_the_gated_layer,), same=same_function,
 )  # fmt: skip

@@ -41,14 +41,6 @@ def keeps_pixels_whole(answer, image, mask, order):
         return TORN
 
 
-def black(image, mask, order):
-    return image.masked_fill(mask, 0)
-
-
-def mean_colour(image, mask, order):
-    return torch.where(mask, image[:, mask].mean(1)[:, None, None], image)
-
-
 def everywhere_else(image, mask, order):
     hidden = image.clone()
     hidden[:, ~mask] = image[:, ~mask].flip(1)
@@ -70,9 +62,10 @@ HIDE_A_PART = Exercise(
         "Work on a copy, image.clone(): the picture itself is needed again.",
     ),
     mistakes={
-        "Black pixels are a new cue: a network can see where the part was. Shuffle the part's own pixels.": black,
+        "Black pixels are a new cue: a network can see where the part was. Shuffle the part's own pixels.":
+            lambda image, mask, order: image.masked_fill(mask, 0),
         "One flat colour is a new cue as well: no other place of the animal is so smooth. Shuffle instead.":
-            mean_colour,
+            lambda image, mask, order: torch.where(mask, image[:, mask].mean(1)[:, None, None], image),
         "You changed what is around the part and left the part: the mask is True where it is.": everywhere_else,
         TORN: colours_apart,
     },
@@ -111,10 +104,6 @@ def true_class_alone(before, after, labels, donors):
     return (before[each, labels] - after[:, each, labels]).T
 
 
-def wrong_way_round(before, after, labels, donors):
-    return -who_votes(before, after, labels, donors)
-
-
 def lost_accuracy(before, after, labels, donors):
     return ((before.argmax(1) == labels).double() - (after.argmax(2) == labels).double()).T
 
@@ -122,10 +111,6 @@ def lost_accuracy(before, after, labels, donors):
 def lead_after(before, after, labels, donors):
     each = torch.arange(len(labels))
     return (after[:, each, labels] - after[:, each, donors]).T
-
-
-def a_row_for_each_part(before, after, labels, donors):
-    return who_votes(before, after, labels, donors).T
 
 
 WHO_VOTES = Exercise(
@@ -140,11 +125,13 @@ WHO_VOTES = Exercise(
     mistakes={
         "The true class's logit alone does not tell whose form won: all logits may fall "
         "together. Take its lead over the donor.": true_class_alone,
-        "The sign is turned around: a part that counts makes the lead fall, so before less after.": wrong_way_round,
+        "The sign is turned around: a part that counts makes the lead fall, so before less after.":
+            lambda before, after, labels, donors: -who_votes(before, after, labels, donors),
         "Lost accuracy sees only votes that change the winner. In a network that counts five votes no single one does.":
             lost_accuracy,
         "This is the lead after the swap. How far has it fallen? The lead before less the lead after.": lead_after,
-        "A row for each picture, please, and a column for each part: (N, parts).": a_row_for_each_part,
+        "A row for each picture, please, and a column for each part: (N, parts).":
+            lambda before, after, labels, donors: who_votes(before, after, labels, donors).T,
     },
     properties=(sees_the_part_that_is_read,),
 )  # fmt: skip
@@ -277,21 +264,9 @@ def is_a_share(answer, maps, masks):
         return "A map that is the same everywhere has as much of its heat inside as the mask has of the picture."
 
 
-def mean_inside(maps, masks):
-    return (maps * masks).sum((1, 2)) / masks.sum((1, 2))
-
-
 def stretched_first(maps, masks):
     maps = maps - maps.amin((1, 2), keepdim=True)
     return energy_inside(maps / maps.amax((1, 2), keepdim=True), masks)
-
-
-def empty_is_zero(maps, masks):
-    return (maps * masks).sum((1, 2)) / maps.sum((1, 2)).clamp_min(1e-12)
-
-
-def over_all_pictures(maps, masks):
-    return (maps * masks).sum((1, 2)) / maps.sum()
 
 
 ENERGY_INSIDE = Exercise(
@@ -303,11 +278,13 @@ ENERGY_INSIDE = Exercise(
     ),
     mistakes={
         "The mean heat inside changes when the map is scaled. Divide by all heat, not by the size of the mask.":
-            mean_inside,
+            lambda maps, masks: (maps * masks).sum((1, 2)) / masks.sum((1, 2)),
         "Do not stretch the map between its minimum and maximum first: a uniform map has no heat left then.":
             stretched_first,
-        "An empty map covers neither all nor nothing: leave it NaN, so that it can be counted.": empty_is_zero,
-        "Each picture has its own heat: divide by the sum over its places, not over all pictures.": over_all_pictures,
+        "An empty map covers neither all nor nothing: leave it NaN, so that it can be counted.":
+            lambda maps, masks: (maps * masks).sum((1, 2)) / maps.sum((1, 2)).clamp_min(1e-12),
+        "Each picture has its own heat: divide by the sum over its places, not over all pictures.":
+            lambda maps, masks: (maps * masks).sum((1, 2)) / maps.sum(),
     },
     properties=(is_a_share,),
 )  # fmt: skip
@@ -335,10 +312,6 @@ def turns_around(answer, larger, smaller):
         return "With the groups exchanged it must be 1 less what it was: a tie counts one half on both sides."
 
 
-def in_pairs(larger, smaller):
-    return (larger > smaller).double().mean()
-
-
 def without_ties(larger, smaller):
     larger, smaller = larger[~larger.isnan()], smaller[~smaller.isnan()]
     return (larger[:, None] > smaller).double().mean()
@@ -346,14 +319,6 @@ def without_ties(larger, smaller):
 
 def empty_loses(larger, smaller):
     return ((larger[:, None] > smaller).double() + (larger[:, None] == smaller).double() / 2).mean()
-
-
-def nan_as_zero(larger, smaller):
-    return area_under_curve(larger.nan_to_num(0), smaller.nan_to_num(0))
-
-
-def difference_of_means(larger, smaller):
-    return larger.nanmean() - smaller.nanmean()
 
 
 IS_THE_RULER_STRAIGHT = Exercise(
@@ -366,12 +331,14 @@ IS_THE_RULER_STRAIGHT = Exercise(
         "Leave NaN out first: larger[~larger.isnan()].",
     ),
     mistakes={
-        "You compared the first with the first, the second with the second. Compare each with all.": in_pairs,
+        "You compared the first with the first, the second with the second. Compare each with all.":
+            lambda larger, smaller: (larger > smaller).double().mean(),
         "A tie counts one half. Otherwise a ruler that always says 3 gets 0 instead of one half.": without_ties,
         "NaN is larger than nothing and smaller than nothing, so it always loses. Leave it out first.": empty_loses,
-        "NaN is no number, and not 0 either: an empty map has measured nothing. Leave it out.": nan_as_zero,
+        "NaN is no number, and not 0 either: an empty map has measured nothing. Leave it out.":
+            lambda larger, smaller: area_under_curve(larger.nan_to_num(0), smaller.nan_to_num(0)),
         "A difference of means has the unit of the ruler, so rulers could not be compared. Count pairs.":
-            difference_of_means,
+            lambda larger, smaller: larger.nanmean() - smaller.nanmean(),
     },
     properties=(turns_around,),
 )  # fmt: skip

@@ -148,29 +148,9 @@ def is_the_hessian(answer, x, z, slope, g):
         return "This is not the second derivative of the change by the split."
 
 
-def first_derivative(x, z, slope, g):
-    return x.T @ ((g * (1 - torch.tanh(z) ** 2) * slope**2)[:, None] * x)
-
-
-def slope_once(x, z, slope, g):
-    return splitting_matrix(x, z, 1, g) * slope
-
-
-def slope_left_out(x, z, slope, g):
-    return splitting_matrix(x, z, 1, g)
-
-
 def mean_input(x, z, slope, g):
     t, mean = torch.tanh(z), x.mean(0)
     return (g * -2 * t * (1 - t**2)).sum() * slope**2 * torch.outer(mean, mean)
-
-
-def averaged_again(x, z, slope, g):
-    return splitting_matrix(x, z, slope, g) / len(x)
-
-
-def without_g(x, z, slope, g):
-    return splitting_matrix(x, z, slope, torch.ones_like(g))
 
 
 SPLITTING_MATRIX = Exercise(
@@ -182,14 +162,17 @@ SPLITTING_MATRIX = Exercise(
     ),
     mistakes={
         "You took tanh'. The first order cancels between the twins, what is left is the second derivative.":
-            first_derivative,
-        "The slope enters twice, as x does: w moves z by slope · x, and z is squared. Take slope².": slope_once,
-        "Where is the slope? Batch norm multiplies w · x by it before tanh sees it.": slope_left_out,
+            lambda x, z, slope, g: x.T @ ((g * (1 - torch.tanh(z) ** 2) * slope**2)[:, None] * x),
+        "The slope enters twice, as x does: w moves z by slope · x, and z is squared. Take slope².":
+            lambda x, z, slope, g: splitting_matrix(x, z, 1, g) * slope,
+        "Where is the slope? Batch norm multiplies w · x by it before tanh sees it.":
+            lambda x, z, slope, g: splitting_matrix(x, z, 1, g),
         "This is the outer product of the mean input. Take the sum of the outer products: x xᵀ is not linear in x.":
             mean_input,
         "g is the gradient of the mean loss: it holds 1/N already. Take the sum over the inputs, not the mean.":
-            averaged_again,
-        "Where is g? A bend helps or hurts, as the loss wants more or less of this neuron.": without_g,
+            lambda x, z, slope, g: splitting_matrix(x, z, slope, g) / len(x),
+        "Where is g? A bend helps or hurts, as the loss wants more or less of this neuron.":
+            lambda x, z, slope, g: splitting_matrix(x, z, slope, torch.ones_like(g)),
     },
     properties=(is_the_hessian,),
 )  # fmt: skip
@@ -278,20 +261,8 @@ def both(z, u):
     return (torch.tanh(z + u) + torch.tanh(z - u)) / 2
 
 
-def not_halved(w, x, v, steps):
-    return fit(steps.log(), sizes(w, x, v, steps, lambda z, u: 2 * both(z, u)).log())
-
-
 def one_sided(w, x, v, steps):
     return fit(steps.log(), sizes(w, x, v, steps, lambda z, u: (torch.tanh(z + u) + torch.tanh(z)) / 2).log())
-
-
-def one_logarithm(w, x, v, steps):
-    return fit(steps, sizes(w, x, v, steps, both).log())
-
-
-def axes_swapped(w, x, v, steps):
-    return fit(sizes(w, x, v, steps, both).log(), steps.log())
 
 
 SLOPE_TWO = Exercise(
@@ -303,10 +274,13 @@ SLOPE_TWO = Exercise(
         "by least squares or by two points.",
     ),
     mistakes={
-        "The change hardly depends on the step: did you give each twin half of the outgoing weight?": not_halved,
+        "The change hardly depends on the step: did you give each twin half of the outgoing weight?":
+            lambda w, x, v, steps: fit(steps.log(), sizes(w, x, v, steps, lambda z, u: 2 * both(z, u)).log()),
         "A slope of 1: your twins move to one side only. Take w + e v and w − e v.": one_sided,
-        "Take logarithms on both axes: of the change and of the step.": one_logarithm,
-        "A slope of ½: you have swapped the axes. The step goes across, the change up.": axes_swapped,
+        "Take logarithms on both axes: of the change and of the step.":
+            lambda w, x, v, steps: fit(steps, sizes(w, x, v, steps, both).log()),
+        "A slope of ½: you have swapped the axes. The step goes across, the change up.":
+            lambda w, x, v, steps: fit(sizes(w, x, v, steps, both).log(), steps.log()),
     },
     same=lambda got, expected: equal(got, expected, 0, 0.05),
 )  # fmt: skip

@@ -125,10 +125,6 @@ def agrees_with_a_simulation(answer, n, k):
         return f"In 4,000 trials a parent was drawn twice in a share of {measured:.2f}."
 
 
-def one_more_draw(n, k):
-    return drawn_twice(n, k + 1)
-
-
 BIRTHDAY = Exercise(
     "birthday", drawn_twice, draws,
     hints=(
@@ -143,7 +139,8 @@ BIRTHDAY = Exercise(
             lambda n, k: 1 - (1 - 1 / n) ** k,
         "You counted pairs: that is how many pairs to expect, and it can be more than 1.":
             lambda n, k: k * (k - 1) / 2 / n,
-        "One factor too many: the first draw cannot meet any other. Begin with 1 − 0/n.": one_more_draw,
+        "One factor too many: the first draw cannot meet any other. Begin with 1 − 0/n.":
+            lambda n, k: drawn_twice(n, k + 1),
     },
     properties=(agrees_with_a_simulation,),
 )  # fmt: skip
@@ -240,22 +237,6 @@ def linear(width, rate, events, reading):
     return final_size(width, factor - 1, 1, reading)
 
 
-def not_squared(width, rate, events, reading):
-    return final_size(width, rate, events, "parameters")
-
-
-def one_event_more(width, rate, events, reading):
-    return final_size(width, rate, events + 1, reading)
-
-
-def all_by_neurons(width, rate, events, reading):
-    return final_size(width, rate, events, "neurons")
-
-
-def rounded_at_the_end(width, rate, events, reading):
-    return final_size(width, (1 + rate) ** events - 1, 1, reading)
-
-
 WHAT_IS_35_PERCENT = Exercise(
     "what-is-35-percent", final_size, readings,
     hints=(
@@ -266,10 +247,14 @@ WHAT_IS_35_PERCENT = Exercise(
     mistakes={
         "You added the same amount each time. The second growth takes 35 % of what is there by then.": linear,
         "A weight belongs to two neurons: 35 % more neurons are far more than 35 % more "
-        "parameters. Grow the width, then count.": not_squared,
-        "One growth too many. After epochs 50, 100, 150 and 200 there are four; epoch 250 is the end.": one_event_more,
-        "Under the reading \"parameters\" the count itself grows by the rate, not the width.": all_by_neurons,
-        "Round the width after each growth, not once at the end: half a neuron cannot be built.": rounded_at_the_end,
+        "parameters. Grow the width, then count.":
+            lambda width, rate, events, reading: final_size(width, rate, events, "parameters"),
+        "One growth too many. After epochs 50, 100, 150 and 200 there are four; epoch 250 is the end.":
+            lambda width, rate, events, reading: final_size(width, rate, events + 1, reading),
+        "Under the reading \"parameters\" the count itself grows by the rate, not the width.":
+            lambda width, rate, events, reading: final_size(width, rate, events, "neurons"),
+        "Round the width after each growth, not once at the end: half a neuron cannot be built.":
+            lambda width, rate, events, reading: final_size(width, (1 + rate) ** events - 1, 1, reading),
     },
     properties=(two_growths_are_one_after_the_other,),
     same=lambda got, expected: abs(float(got) - expected) <= 1e-3 * expected,  # whole or not: both may be meant
@@ -305,10 +290,6 @@ def moving_from_birth(weight, momentum, new, dim):
     return torch.cat([weight, new], dim), torch.cat([momentum, new], dim)
 
 
-def too_short(weight, momentum, new, dim):
-    return torch.cat([weight, new], dim), momentum
-
-
 def new_ones_first(weight, momentum, new, dim):
     return torch.cat([weight, new], dim), torch.cat([torch.zeros_like(new), momentum], dim)
 
@@ -323,7 +304,8 @@ KEEP_THE_MOMENTUM = Exercise(
     mistakes={
         "All momentum is gone, as with a new optimiser: only the new entries have no past.": forgotten,
         "You gave the new weights their own values as velocity: they have not moved yet.": moving_from_birth,
-        "The momentum must have the shape of the weight: it needs the new entries, too.": too_short,
+        "The momentum must have the shape of the weight: it needs the new entries, too.":
+            lambda weight, momentum, new, dim: (torch.cat([weight, new], dim), momentum),
         "The new weights are at the end and their velocities at the beginning: every old weight got another one's.":
             new_ones_first,
     },

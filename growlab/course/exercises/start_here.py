@@ -25,18 +25,6 @@ def sees_the_animal(answer, images, objects):
         return "Your colour changes when the animal is painted in another one. Use the pixels outside only."
 
 
-def inside(images, objects):
-    return (images * objects[:, None]).sum((2, 3)) / objects[:, None].sum((2, 3))
-
-
-def whole_picture(images, objects):
-    return images.mean((2, 3))
-
-
-def divided_by_all(images, objects):
-    return (images * ~objects[:, None]).mean((2, 3))
-
-
 def over_the_batch(images, objects):
     outside = ~objects[:, None]
     return (images * outside).sum((0, 2, 3)) / outside.sum()
@@ -50,9 +38,12 @@ COLOUR_CHEAT = Exercise(
         "Set the animal to zero by multiplying, add up over dims 2 and 3, and divide by the number of pixels outside.",
     ),
     mistakes={
-        "That is the colour of the animal. The background is where objects is False: ~objects.": inside,
-        "You averaged over the whole picture, animal and all. Leave its pixels out.": whole_picture,
-        "You divided by all pixels. Divide by the number of those outside, (~objects).sum(…).": divided_by_all,
+        "That is the colour of the animal. The background is where objects is False: ~objects.":
+            lambda images, objects: (images * objects[:, None]).sum((2, 3)) / objects[:, None].sum((2, 3)),
+        "You averaged over the whole picture, animal and all. Leave its pixels out.":
+            lambda images, objects: images.mean((2, 3)),
+        "You divided by all pixels. Divide by the number of those outside, (~objects).sum(…).":
+            lambda images, objects: (images * ~objects[:, None]).mean((2, 3)),
         "You averaged over all pictures. Each one has a background of its own: the result is (N, 3).": over_the_batch,
     },
     properties=(sees_the_animal,),
@@ -94,10 +85,6 @@ def channels_last(images, weight, padding):
     return (rows @ patches).unflatten(2, (images.shape[2] + 2 * padding - weight.shape[2] + 1, -1))
 
 
-def padding_forgotten(images, weight, padding):
-    return F.conv2d(images, weight)
-
-
 def map_turned(images, weight, padding):
     maps = weight.flatten(1) @ F.unfold(images, weight.shape[2:], padding=padding)
     return maps.unflatten(2, (-1, images.shape[2] + 2 * padding - weight.shape[2] + 1))
@@ -116,7 +103,7 @@ ROWS_ARE_NEURONS = Exercise(
         "unfold orders each patch by channel, row, column, as the weight is stored: flatten it without moving axes.":
             channels_last,
         "The padding is missing: pass it to F.unfold. Without it the maps are too small, or shifted.":
-            padding_forgotten,
+            lambda images, weight, padding: F.conv2d(images, weight),
         "Height and width are exchanged: pictures are (N, C, H, W), and the places run along the rows.": map_turned,
     },
     properties=(is_the_convolution,),
@@ -143,22 +130,6 @@ def is_what_the_model_has(answer, widths, classes):
         return "It differs from gl.parameter_count."
 
 
-def without_norm(widths, classes):
-    return count(widths, classes) - 2 * sum(widths)
-
-
-def with_convolution_bias(widths, classes):
-    return count(widths, classes) + sum(widths)
-
-
-def with_buffers(widths, classes):
-    return count(widths, classes) + 2 * sum(widths)
-
-
-def without_read_out_bias(widths, classes):
-    return count(widths, classes) - classes
-
-
 COUNT_BY_HAND = Exercise(
     "count-by-hand", count, networks,
     hints=(
@@ -168,11 +139,14 @@ COUNT_BY_HAND = Exercise(
         "weights and a bias for each class.",
     ),
     mistakes={
-        "Batch norm is missing: it learns a scale and a shift, two numbers for each channel.": without_norm,
+        "Batch norm is missing: it learns a scale and a shift, two numbers for each channel.":
+            lambda widths, classes: count(widths, classes) - 2 * sum(widths),
         "These convolutions have no bias, since batch norm follows them. Look at print(model): bias=False.":
-            with_convolution_bias,
-        "Running mean and variance are buffers: measured, not learned. Leave them out.": with_buffers,
-        "The linear layer has a bias, one number for each class.": without_read_out_bias,
+            lambda widths, classes: count(widths, classes) + sum(widths),
+        "Running mean and variance are buffers: measured, not learned. Leave them out.":
+            lambda widths, classes: count(widths, classes) + 2 * sum(widths),
+        "The linear layer has a bias, one number for each class.":
+            lambda widths, classes: count(widths, classes) - classes,
     },
     properties=(is_what_the_model_has,),
 )  # fmt: skip
@@ -188,22 +162,6 @@ def histories():
     yield from [([4, 4, 6, 6],), ([5, 8, 8],), ([16, 16, 29, 29, 52, 52],), ([7, 7, 7],), ([3, 4, 6, 9, 9, 10],)]
 
 
-def an_epoch_late(neurons):
-    return [(epoch + 1, new) for epoch, new in find_growth(neurons)]
-
-
-def from_zero(neurons):
-    return [(epoch - 1, new) for epoch, new in find_growth(neurons)]
-
-
-def sizes_after(neurons):
-    return [(epoch, neurons[epoch]) for epoch, _ in find_growth(neurons)]
-
-
-def first_only(neurons):
-    return find_growth(neurons)[:1]
-
-
 FIND_THE_GROWTH = Exercise(
     "find-the-growth", find_growth, histories,
     hints=(
@@ -211,10 +169,14 @@ FIND_THE_GROWTH = Exercise(
         "The first pair is epoch 1 and epoch 2. If they differ, the growth came after epoch 1: enumerate(…, start=1).",
     ),
     mistakes={
-        "That is the first epoch with the new neurons. The growth came after the epoch before it.": an_epoch_late,
-        "You count epochs from 0. The first epoch is epoch 1.": from_zero,
-        "You gave the size after the growth. Asked is how many neurons came: the difference.": sizes_after,
-        "You found the first growth only. There may be more: return all of them.": first_only,
+        "That is the first epoch with the new neurons. The growth came after the epoch before it.":
+            lambda neurons: [(epoch + 1, new) for epoch, new in find_growth(neurons)],
+        "You count epochs from 0. The first epoch is epoch 1.":
+            lambda neurons: [(epoch - 1, new) for epoch, new in find_growth(neurons)],
+        "You gave the size after the growth. Asked is how many neurons came: the difference.":
+            lambda neurons: [(epoch, neurons[epoch]) for epoch, _ in find_growth(neurons)],
+        "You found the first growth only. There may be more: return all of them.":
+            lambda neurons: find_growth(neurons)[:1],
     },
 )  # fmt: skip
 EXERCISES = (COLOUR_CHEAT, ROWS_ARE_NEURONS, COUNT_BY_HAND, FIND_THE_GROWTH)

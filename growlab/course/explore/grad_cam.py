@@ -25,9 +25,8 @@ def looks(models=None, data=None, **start) -> Explorer:
     """
     models, data = given_or(two_networks, models=models, data=data)
     if not isinstance(models, dict) or not models:
-        raise ValueError(
-            f"models must be networks by name, at least one, got {type(models).__name__}: pass {{'mine': model}}"
-        )
+        hint = "pass {'mine': model}"
+        raise ValueError(f"models must be networks by name, at least one, got {type(models).__name__}: {hint}")
     if data.test.masks is None:
         raise ValueError(
             "looks compares the heat with masks of the animal, and these pictures have none: "

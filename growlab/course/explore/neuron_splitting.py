@@ -58,9 +58,8 @@ def first_layer(model) -> int:
             f"got {type(model).__name__}: see gl.mlp"
         )
     if (after := type(layers[linear[0] + 1]).__name__.lower()) not in SMOOTH | KINKS.keys():
-        raise ValueError(
-            f"no activation that splitting knows follows the first linear layer, but {after}: take nn.Tanh, say"
-        )
+        hint = "take nn.Tanh, say"
+        raise ValueError(f"no activation that splitting knows follows the first linear layer, but {after}: {hint}")
     return linear[0]
 
 

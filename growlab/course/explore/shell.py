@@ -94,9 +94,8 @@ def given_or(example: Callable, **given) -> tuple:
     if len(missing) == len(given):
         return example()
     if missing:
-        raise ValueError(
-            f"{' and '.join(missing)} missing: pass {', '.join(given)} together, or none of them for a small example"
-        )
+        hint = f"pass {', '.join(given)} together, or none of them for a small example"
+        raise ValueError(f"{' and '.join(missing)} missing: {hint}")
     return tuple(given.values())
 
 
