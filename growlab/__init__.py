@@ -30,6 +30,7 @@ _HOME = {
     "lab.execute": ["execute"],
     "lab.results": ["results", "collect"],
     "lab.statistics": ["summary"],
+    "lab.verdicts": ["verdicts"],
     "course.exercises": ["check", "hint", "solution", "answer", "predict", "progress"],
 }  # fmt: skip
 _ROOMS = {"critters": "data.critters", "attention": "attention", "plots": "plots", "explore": "course.explore"}

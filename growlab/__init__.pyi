@@ -32,6 +32,7 @@ from growlab.lab.grids import grid as grid
 from growlab.lab.execute import execute as execute
 from growlab.lab.results import results as results, collect as collect
 from growlab.lab.statistics import summary as summary
+from growlab.lab.verdicts import verdicts as verdicts
 from growlab.course.exercises import check as check, hint as hint, solution as solution
 from growlab.course.exercises import answer as answer, predict as predict, progress as progress
 from growlab import plots as plots
