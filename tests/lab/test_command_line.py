@@ -1,6 +1,7 @@
 """``growlab run GRID`` and ``growlab results``; the single run is in test_environment.py."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -136,7 +137,8 @@ def doubled(model, batches=None, *, seed, size=1.0):
     drawn = torch.rand(sum(unit.neurons for unit in found), generator=stream).tolist()
     parents = [(unit.name, i) for unit in found for i in range(unit.neurons)]
     candidates = [Candidate(name, i, size * score) for (name, i), score in zip(parents, drawn)]
-    return GrowthPlan("doubled", {unit.name: unit.neurons for unit in found}, tuple(candidates))
+    widths = {unit.name: unit.neurons for unit in found}
+    return GrowthPlan("doubled", widths, tuple(candidates), nats=False)
 """
 
 
@@ -149,6 +151,13 @@ def test_a_method_in_a_file_of_your_own_trains_by_train_execute_and_the_command_
     growth = gl.Growth("my_methods:doubled", 0.5, at=(1,), options={"size": 2.0})
     history = gl.train(gl.mlp([64, 8, 8, 10]), data, 2, growth=growth, progress=False)
     assert history.growths[0]["neurons"] == 8 and history.settings["growth"]["method"] == "my_methods:doubled"
+
+    gated = gl.Growth("my_methods:doubled", 0.5, at=(1,), gate=0.9)  # exact copies have a cosine of 1
+    history = gl.train(gl.mlp([64, 8, 8, 10]), data, 2, growth=gated, progress=False)
+    assert (history.growths[0]["neurons"], history.growths[0]["refused"]) == (0, 16)
+    model, batch = gl.mlp([64, 8, 8, 10]), next(iter(data.batches("train", 50)))
+    predicted, actual = gl.preview(model, gl.propose("my_methods:doubled", model, seed=0), batch)
+    assert math.isnan(predicted) and abs(actual) < 1e-5  # the scores are no nats, and copies keep the function
 
     run = gl.Run("digits", 100, model="mlp", width=8, method="my_methods:doubled", rate=0.5, at=(1,), epochs=2)
     assert gl.Run.from_json(run.to_json()) == run and ":" not in run.name
