@@ -85,7 +85,7 @@ def lineages(history) -> dict[str, list[list[int]]]:
 
 @torch.no_grad()
 def equal_shares(model, optimizer, history) -> None:
-    """Every lineage divides its outgoing weights equally among its members: so exact copies stay together.
+    """Every lineage divides its outgoing weights equally among its members: so exact copies stay together, to rounding.
 
     A twin that is copied again keeps a quarter and leaves a quarter, and its sibling has one half. Error flows back
     through these shares, so such twins are pushed with different force. Their sum is kept, and with it the function, as
