@@ -92,8 +92,8 @@ EXPERIMENTS = [
     Experiment(
         "Whole animals, where two parts of five suffice", "critters_redundancy.json",
         "Critters whose parts are all honest (reliability 1), random growth. Primary: effective parts by "
-        "interventions, mean |cos| less none, margin ±0.1. Positive control: training pictures with one random part hidden must raise "
-        "them by 0.3 or more, else the experiment says nothing.",
+        "interventions, mean |cos| less none, margin ±0.1. Positive control: training pictures with one random part "
+        "hidden must raise them by 0.3 or more, else the experiment says nothing.",
         "python data/recipes/critters_redundancy.py FOLDER",
         [
             ("random+mean_absolute", "random"), ("random, one part hidden", "random"), ("random+absolute", "random"),
