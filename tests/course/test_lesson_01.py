@@ -1,8 +1,10 @@
 """What notebook 01 builds by hand is what the package does."""
 
+import json
+
 import pytest
 import torch
-from lessons import functions_of
+from lessons import FOLDER, functions_of
 from torch import nn
 
 import growlab as gl
@@ -82,6 +84,26 @@ def test_the_ranking_by_hand_is_that_of_propose_with_its_scores(by_hand):
     ranking = by_hand["split_ranking"](gl.splitting_matrices(model, [pictures]))
     assert [(c.unit, c.parent) for c in plan.candidates] == [(unit, neuron) for _, unit, neuron in ranking]
     assert [c.score for c in plan.candidates] == pytest.approx([score for score, _, _ in ranking])
+
+
+def test_the_record_of_twins_separates_rounding_from_unequal_shares():
+    """As the text says: all pairs with unequal shares part, in either precision; with equal ones only rounding does."""
+    record = json.loads((FOLDER.parent / "data" / "results" / "twins.json").read_text())
+    for runs in (record["critters"], record["cifar10"]):
+        assert {run["seed"] for run in runs} == set(range(5))
+        for run in runs:
+            last = run["epochs"][-1]
+            assert last["equal"]["mean"] < 8 and (run["precision"] == "float32" or last["equal"]["largest"] < 1e-8)
+            assert ("unequal" in last) == (run["shares"] == "plain")
+            if run["shares"] == "plain":
+                assert last["unequal"]["smallest"] > 2 and last["unequal"]["mean"] > 15
+    of = {(run["seed"], run["precision"]): run["epochs"][-1]["unequal"]["mean"]
+          for run in record["critters"] if (run["shares"], run["rate"]) == ("plain", "schedule")}  # fmt: skip
+    assert all(0.5 < of[seed, "float32"] / of[seed, "float64"] < 2 for seed in range(5))
+    single = [run for run in record["cifar10"] if run["precision"] == "float32"]
+    for shares, mean in (("plain", 14.0), ("equal", 0.4)):  # degrees, in the README
+        recorded = [run["as recorded"] for run in single if run["shares"] == shares]
+        assert sum(recorded) / 5 == pytest.approx(mean, abs=0.05)
 
 
 def test_the_held_out_share_by_hand_is_what_propose_keeps(by_hand):
