@@ -1,110 +1,54 @@
 """A run is a folder: run.json says what it is, checkpoint.pt how far it is, record.json that it is finished.
 
-A run belongs to the last of its numbered claims, and a number can be created by one process only. A claim is touched at
-every beat. One that has missed six may be followed by the next number; its holder finds out, and stops.
+Who trains a run holds the lock of its folder. The system ends a lock with its process, however that dies.
 """
 
-import json
-import os
-import platform
-import tempfile
-import threading
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from growlab.files import JSON, read_sealed, write_atomically
+from filelock import FileLock, SoftFileLock, Timeout
+
+from growlab.files import JSON, read_sealed
 from growlab.lab.run import Run
 
-BEATS = 6  # a claim that has missed so many is void
-CLAIM = "claim-??????"
-
-
-class Superseded(Exception):
-    """The run has been claimed by somebody else, since this process seemed dead, or was told to stop."""
+LOCK, EPOCH = "lock", "epoch"  # the latter says how many are done
+LEFT = (EPOCH, "error.json", "stop-*", "claim-*", "*.part", LOCK)  # removed at the end; claims are of earlier versions
+NO_LOCKS = "{} lies where files cannot be locked, so two processes could train one run: choose another disk ({})"
 
 
 @contextmanager
-def claimed(place, owner, beat):
-    """Hold a run: yields what ``train`` calls after each epoch, or None if somebody else holds it."""
-    last, over = last_claim(place), threading.Event()
-    claim = _next(place)
-    if held(place) or not _create(claim):
-        yield None
-        return
-    note = {"owner": owner, "host": platform.node(), "pid": os.getpid(), "beat": beat}
-    note["epoch"] = noted(last).get("epoch", 0)
+def held(place: Path, seconds: float = 0):
+    """Hold the lock of a run, and clear up if it is finished. Yields whether it could be had within so many seconds.
 
-    def each_epoch(history):
-        if last_claim(place) != claim:
-            raise Superseded
-        write_atomically(claim, json.dumps(note | {"epoch": len(history.epochs)}).encode())
-
-    def keep_beating():
-        while not over.wait(beat):
-            with suppress(FileNotFoundError):
-                os.utime(claim)
-
-    write_atomically(claim, json.dumps(note).encode())
-    heart = threading.Thread(target=keep_beating, daemon=True)
-    heart.start()
+    Only a finished run loses its lock file, so whoever gets the lock of a removed file finds nothing to do.
+    Raises ``OSError`` where files cannot be locked.
+    """
+    lock = FileLock(place / LOCK)
     try:
-        yield each_epoch
+        with suppress(Timeout):
+            lock.acquire(seconds, poll_interval=1)
+        if isinstance(lock, SoftFileLock):  # filelock's substitute, which outlives its process
+            lock.release()
+            raise NotImplementedError("this system has no flock")
+    except (OSError, NotImplementedError) as error:
+        raise OSError(NO_LOCKS.format(place, error)) from error
+    try:
+        yield lock.is_locked
     finally:
-        over.set()
-        heart.join()
-        if state(place) == "finished":
-            for file in [*place.glob(CLAIM), *place.glob("*.part")]:
-                file.unlink(missing_ok=True)
-        else:
-            with suppress(FileNotFoundError):
-                os.utime(claim, (0, 0))
+        if lock.is_locked and state(place) == "finished":
+            for file in (file for name in LEFT for file in place.glob(name)):
+                with suppress(OSError):  # Windows removes a lock file as it is released
+                    file.unlink()
+        lock.release()
 
 
-def revoke(place, owner):
-    """End a claim whose process is dead, or is to stop."""
-    note = noted(last_claim(place))
-    if note.get("owner") == owner and state(place) != "finished":
-        claim = _next(place)
-        write_atomically(claim, json.dumps(note | {"owner": None}).encode())
-        os.utime(claim, (0, 0))
-
-
-def held(place):
-    """Whether somebody works on a run, by the clock of the file system: machines may disagree about the time."""
-    claim = last_claim(place)
-    if claim is None or state(place) != "open":
-        return False
-    try:
-        with tempfile.TemporaryFile(dir=place) as probe:
-            age = os.fstat(probe.fileno()).st_mtime - claim.stat().st_mtime
-    except FileNotFoundError:  # just finished
-        return False
-    return age < BEATS * noted(claim).get("beat", 10)
-
-
-def last_claim(place):
-    return max(place.glob(CLAIM), default=None)
-
-
-def _next(place):
-    last = last_claim(place)
-    return place / f"claim-{int(last.name[6:]) + 1 if last else 1:06d}"
-
-
-def _create(claim):
-    try:
-        claim.open("x").close()
-        return True
-    except FileExistsError:  # somebody was faster
-        return False
-
-
-def noted(claim):
-    try:
-        return json.loads(claim.read_text())
-    except (AttributeError, OSError, ValueError):  # no claim, just removed, or just created
-        return {}
+def check_locks(folder: Path) -> None:
+    """Raises ``OSError`` where files cannot be locked."""
+    with TemporaryDirectory(dir=folder) as place, held(Path(place)) as mine:
+        if not mine:  # so old versions of filelock answer
+            raise OSError(NO_LOCKS.format(folder, "a new file is locked"))
 
 
 def state(place: Path) -> str:
@@ -124,10 +68,6 @@ def check_same(place: Path, run: Run) -> None:
     if not (place / "run.json").exists():
         return
     there, now = (asdict(r) for r in (read(place / "run.json", Run.from_json), run))
-    different = {
-        name: (there[name], now[name]) for name in now if there[name] != now[name] and name not in ("arm", "data")
-    }
-    if different:
-        raise ValueError(
-            f"{place} holds a run with other settings; name: (there, now) {different}; choose another folder"
-        )
+    other = {n: (there[n], now[n]) for n in now if there[n] != now[n] and n not in ("arm", "data")}
+    if other:
+        raise ValueError(f"{place} holds a run with other settings; name: (there, now) {other}; choose another folder")

@@ -270,7 +270,6 @@ TABLE = {
     },
     "execute": {
         "jobs": (2, lambda w, v: executed(w, jobs=v)),
-        "beat": (0.5, lambda w, v: executed(w, beat=v)),
     },
     "summary": {"margin": (0.25, lambda w, v: gl.summary(w.rows, [("b", "a")], margin=v))},
     "heatmaps": {"batch_size": (1, lambda w, v: gl.heatmaps(w.eyes, w.pictures, [0, 1], batch_size=v))},

@@ -2,23 +2,25 @@
 
 import json
 import os
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from dataclasses import replace
+from threading import Event
 
 import pandas as pd
 import pytest
-from lab_runs import TINY, Here, execute, interrupted, record, same, weights
+from lab_runs import KEPT, TINY, Here, execute, interrupted, record, same, weights
+from waiting import until
 
 import growlab as gl
 from growlab import training
 from growlab.lab import execute as execution
-from growlab.lab import folder as claims
-from growlab.lab.folder import state
+from growlab.lab.folder import EPOCH, LOCK, held, state
+from growlab.records import read_checkpoint
 
 
 def test_a_finished_run_is_skipped_and_its_folder_holds_record_and_weights(tmp_path, monkeypatch):
     table = execute([TINY], tmp_path)
-    assert sorted(os.listdir(tmp_path / TINY.name)) == ["record.json", "run.json", "weights.pt"]
+    assert sorted(os.listdir(tmp_path / TINY.name)) == KEPT
     model, data = gl.load(tmp_path / TINY.name / "weights.pt"), gl.load_data("digits", limit=200)
     assert gl.evaluate(model, data.test) == table["test_accuracy"][0] > 0.2  # chance is 0.1
     monkeypatch.setattr(execution, "_train", lambda *_: pytest.fail("it trained again"))
@@ -31,7 +33,8 @@ def test_stop_leaves_everything_resumable_and_the_end_is_bit_equal(tmp_path, mon
     execute([TINY], tmp_path / "whole")
     interrupted(tmp_path / "stopped", monkeypatch)
     place = tmp_path / "stopped" / TINY.name
-    assert state(place) == "open" and not claims.held(place) and (place / "checkpoint.pt").exists()
+    with held(place) as mine:
+        assert mine and state(place) == "open" and (place / "checkpoint.pt").exists()
     assert gl.results(tmp_path / "stopped")["state"].tolist() == ["open"]
     execute([TINY], tmp_path / "stopped")
     assert record(tmp_path / "whole", TINY) == record(tmp_path / "stopped", TINY)
@@ -46,6 +49,65 @@ def test_killed_after_the_record_but_before_the_weights_it_is_finished_without_t
     assert (tmp_path / TINY.name / "record.json").exists() and state(tmp_path / TINY.name) == "open"
     monkeypatch.setattr(training, "_train_epoch", lambda *_: pytest.fail("it trained again"))
     assert execute([TINY], tmp_path)["state"].tolist() == ["finished"]
+
+
+def test_killed_after_the_weights_but_before_the_lock_was_removed_it_is_removed_without_training(tmp_path, monkeypatch):
+    execute([TINY], tmp_path)
+    (tmp_path / TINY.name / LOCK).touch()
+    monkeypatch.setattr(execution, "_train", lambda *_: pytest.fail("it trained again"))
+    assert execute([TINY], tmp_path)["state"].tolist() == ["finished"]
+    assert sorted(os.listdir(tmp_path / TINY.name)) == KEPT
+
+
+def pressed_when(happens, monkeypatch):
+    """Stop is pressed, in the thread that waits for tasks, as soon as something has happened."""
+
+    class Ended:
+        def put(self, task):
+            pass
+
+        def get(self, timeout):
+            until(happens)
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(execution, "SimpleQueue", Ended)
+
+
+def test_a_stopped_executor_s_task_ends_with_its_epoch_keeps_its_lock_till_then_and_writes_no_more(
+    tmp_path, monkeypatch
+):
+    execute([TINY], tmp_path / "whole")
+    real, place, begun, gate = training._train_epoch, tmp_path / "stopped" / TINY.name, Event(), Event()
+
+    def second_waits(*arguments, epochs=[]):
+        epochs.append(1)
+        assert len(epochs) < 3, "it went on"
+        if len(epochs) == 2:
+            begun.set()
+            until(gate.is_set)
+        return real(*arguments)
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(1) as threads:
+        pressed_when(begun.is_set, patch)
+        patch.setattr(training, "_train_epoch", second_waits)
+        with pytest.raises(KeyboardInterrupt):
+            execute([TINY], tmp_path / "stopped", threads)
+        with held(place) as mine:
+            assert not mine
+        gate.set()
+    assert state(place) == "open" and len(read_checkpoint(place / "checkpoint.pt")["history"]["epochs"]) == 1
+    assert sorted(os.listdir(place)) == ["checkpoint.pt", EPOCH, LOCK, "run.json"]
+    execute([TINY], tmp_path / "stopped")
+    assert record(tmp_path / "whole", TINY) == record(tmp_path / "stopped", TINY)
+    assert sorted(os.listdir(place)) == KEPT
+
+
+def test_a_task_that_ends_while_stop_is_pressed_leaves_nothing_behind(tmp_path, monkeypatch):
+    place = tmp_path / TINY.name
+    pressed_when(lambda: state(place) == "finished" and not (place / LOCK).exists(), monkeypatch)
+    with ThreadPoolExecutor(1) as threads, pytest.raises(KeyboardInterrupt):
+        execute([TINY], tmp_path, threads)
+    assert sorted(os.listdir(place)) == KEPT
 
 
 def test_a_failing_run_is_kept_with_its_traceback_stops_no_other_and_is_tried_again(tmp_path, capsys):
@@ -71,6 +133,26 @@ def test_one_bar_tells_how_much_is_done_and_begins_where_it_was(tmp_path, monkey
     assert execution._cost(wide) > execution._cost(TINY) and execution._cost(long) > 1.9 * execution._cost(TINY)
 
 
+@pytest.mark.parametrize("damaged", [b"", b"many", b"\xff", b"999", b"-1"])
+def test_a_damaged_count_of_epochs_harms_only_the_bar(damaged, tmp_path):
+    (tmp_path / EPOCH).write_bytes(damaged)
+    assert execution._share(tmp_path, 4) <= 1
+
+
+def test_many_runs_cost_looks_at_files_that_grow_linearly(tmp_path, monkeypatch):
+    """All at once on an executor, and each ends at another moment: what is looked at then must not be all of them."""
+    looks = []
+    monkeypatch.setattr(execution, "state", lambda place: looks.append(place) or state(place))
+    monkeypatch.setattr(execution, "_work", lambda run, place, *_: (place / "record.json").touch() or "finished")
+    monkeypatch.setattr(execution, "results", lambda *_: None)
+    counted = []
+    for number in (10, 100):
+        execute([replace(TINY, seed=seed) for seed in range(number)], tmp_path / str(number))
+        counted.append(len(looks))
+        looks.clear()
+    assert counted[1] == 10 * counted[0]
+
+
 class Counting(Here):
     calls = 0
 
@@ -80,27 +162,24 @@ class Counting(Here):
 
 
 class Dying(Here):
-    """A process that is killed as soon as it has begun with a certain run."""
+    """A process that is killed whenever it begins with a certain run."""
 
-    def __init__(self, name, begins=True):
-        self.name, self.begins = name, begins
+    def __init__(self, name):
+        self.name, self.deaths = name, 0
 
-    def submit(self, work, run, place, *others):
+    def submit(self, work, run, *others):
         if run.name != self.name:
-            return super().submit(work, run, place, *others)
-        place.mkdir(exist_ok=True)
-        if self.begins:
-            claims._create(claims._next(place))
+            return super().submit(work, run, *others)
+        self.deaths += 1
         future = Future()
         future.set_exception(BrokenExecutor("killed"))
         return future
 
 
 def test_a_run_that_kills_three_processes_is_given_up_and_the_others_finish(tmp_path):
-    table = execute([TINY, replace(TINY, seed=1)], tmp_path, Dying(TINY.name))
-    assert table["state"].tolist() == ["failed", "finished"] and "killed" in table["error"][0]
-    with pytest.raises(RuntimeError, match=f"{TINY.name} could not even begin in 3 processes.*__main__"):
-        execute([TINY], tmp_path / "other", Dying(TINY.name, begins=False))
+    table = execute([TINY, replace(TINY, seed=1)], tmp_path, executor := Dying(TINY.name))
+    assert table["state"].tolist() == ["failed", "finished"] and executor.deaths == 3
+    assert "killed; its process has died 3 times" in table["error"][0] and "__main__" in table["error"][0]
 
 
 def test_data_that_are_not_there_are_an_error_before_anything_runs(tmp_path, monkeypatch):

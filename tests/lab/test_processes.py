@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from lab_runs import LONG_BEAT, TINY, execute, record
+from lab_runs import KEPT, TINY, execute, record
 from waiting import PATIENCE, until
 
+from growlab.files import write_atomically
 from growlab.lab import execute as execution
-from growlab.lab import folder as claims
-from growlab.lab.folder import state
+from growlab.lab.folder import held, state
 
 LONG = replace(TINY, limit=1000, epochs=20, at=(1, 2, 12), batch_size=8)
 in_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
@@ -32,13 +32,17 @@ def whole(tmp_path_factory):
 
 
 def stand_still(gates):
-    """Every run of this process stands still after so many epochs until there is a file: {epochs: file}."""
+    """Every run of this process stands still after so many epochs until there is a file: {epochs: file}.
+
+    Before that it notes its number in a file beside it.
+    """
     train = execution.train_run
 
     def train_run(run, data, *, each_epoch, **how):
         def tell_and_wait(history):
             each_epoch(history)
             if gate := gates.get(len(history.epochs)):
+                write_atomically(f"{gate}-waits", str(os.getpid()).encode())
                 until(Path(gate).exists)
 
         return train(run, data, each_epoch=tell_and_wait, **how)
@@ -69,7 +73,7 @@ def script(text, folder):
 @pytest.mark.processes
 def test_two_executors_on_one_folder_never_do_a_run_twice(tmp_path, monkeypatch):
     runs = [replace(TINY, seed=seed) for seed in range(6)]
-    text = f"meet('you')\nexecute([replace(TINY, seed=seed) for seed in reversed(range(6))], {str(tmp_path)!r})"
+    text = f"meet('you')\nexecute([replace(TINY, seed=seed) for seed in range(6)], {str(tmp_path)!r})"
     second = subprocess.Popen([sys.executable, script(text, tmp_path)])
     meet("me", monkeypatch.setattr)
     table = execute(runs, tmp_path)
@@ -78,11 +82,10 @@ def test_two_executors_on_one_folder_never_do_a_run_twice(tmp_path, monkeypatch)
     assert all(len(names) == 1 for names in trained) and len({name for names in trained for name in names}) == 2
 
 
-def holder(place, epoch, but=None):
-    """The process that stands still after so many epochs of a run, once there is one other than ``but``."""
-    note = lambda: claims.noted(claims.last_claim(place))
-    until(lambda: note().get("epoch") == epoch and note().get("pid", but) != but, lambda: f"the claim says {note()}")
-    return note()["pid"]
+def waiting(gate):
+    """The process that stands still at a gate, once there is one."""
+    until(Path(f"{gate}-waits").exists)
+    return int(Path(f"{gate}-waits").read_text())
 
 
 def gone(pid):
@@ -101,30 +104,58 @@ PROCESSES = """
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in its background jobs
 stand_still({gates})  # in the processes of the pool too, which import this file
 if __name__ == "__main__":
-    execution.execute([LONG], {folder!r}, jobs=1, beat={beat})
+    execution.execute({runs}, {folder!r}, jobs={jobs})
 """
+
+
+def caller(tmp_path, gates, runs="[LONG]", jobs=1):
+    """A process that executes runs in tmp_path/runs, with a group of its own."""
+    gates = {epochs: str(gate) for epochs, gate in gates.items()}
+    text = PROCESSES.format(gates=gates, runs=runs, folder=str(tmp_path / "runs"), jobs=jobs)
+    command = [sys.executable, script(text, tmp_path)]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def free(place):
+    with held(place) as mine:
+        return mine and state(place) == "open"
 
 
 @in_proc
 @pytest.mark.processes
 def test_processes_may_be_killed_and_stopped_and_nothing_is_lost(whole, tmp_path):
-    first, second = tmp_path / "first is dead", tmp_path / "second is dead"
-    gates, folder = {3: str(first), 5: str(second)}, str(tmp_path / "runs")
-    text = PROCESSES.format(gates=gates, folder=folder, beat=LONG_BEAT)
-    command = [sys.executable, script(text, tmp_path)]
-    caller = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    place = tmp_path / "runs" / LONG.name
-    killed = holder(place, 3)
-    kill(killed)
+    place, (first, second, third, fourth) = tmp_path / "runs" / LONG.name, (tmp_path / name for name in "abcd")
+    one = caller(tmp_path, {3: first, 5: second})
+    kill(killed := waiting(first))
     first.touch()
-    stopped = holder(place, 5, but=killed)  # another process has gone on
-    os.killpg(caller.pid, signal.SIGINT)  # Ctrl-C in a terminal
-    _, said = caller.communicate(timeout=PATIENCE)
-    assert "KeyboardInterrupt" in said
+    stopped = waiting(second)  # another process has gone on
+    assert stopped != killed and not free(place)
+    os.killpg(one.pid, signal.SIGINT)  # Ctrl-C in a terminal
+    assert "KeyboardInterrupt" in one.communicate(timeout=PATIENCE)[1]
     until(lambda: gone(stopped))
-    assert state(place) == "open" and not claims.held(place)
+    assert free(place)
+    two = caller(tmp_path, {7: third})
+    orphan = waiting(third)
+    two.kill()  # its processes end with it
+    two.communicate(timeout=PATIENCE)
+    until(lambda: gone(orphan))
+    assert free(place)
+    three = caller(tmp_path, {9: fourth})
+    last = waiting(fourth)
+    os.killpg(three.pid, signal.SIGKILL)
+    three.communicate(timeout=PATIENCE)
+    until(lambda: gone(last))
+    assert free(place)
     table = execute([LONG], tmp_path / "runs")
     assert table["state"].tolist() == ["finished"] and record(tmp_path / "runs", LONG) == whole
+    assert sorted(os.listdir(place)) == KEPT
+
+
+@pytest.mark.processes
+def test_a_grid_ends_without_a_word_of_leaked_semaphores(tmp_path):
+    two = caller(tmp_path, {}, "[TINY, replace(TINY, seed=1)]", jobs=2)
+    _, said = two.communicate(timeout=PATIENCE)
+    assert two.returncode == 0 and "2 of 2 runs" in said and "leaked" not in said and "Warning" not in said
 
 
 @in_proc
@@ -145,8 +176,7 @@ def test_dask_goes_on_when_a_worker_is_killed_in_mid_run(whole, tmp_path):
     runs, gate, place = [LONG, replace(TINY, seed=1), replace(TINY, seed=2)], tmp_path / "dead", tmp_path / "runs"
 
     def kill_one():
-        kill(holder(place / LONG.name, 3))
-        os.utime(claims.last_claim(place / LONG.name), (0, 0))  # six beats later
+        kill(waiting(gate))
         gate.touch()
 
     with (
