@@ -193,8 +193,7 @@ FOOL_THE_MEAN = Exercise(
         TOO_LONG: lambda: torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]),
         TOO_SHORT: lambda: torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [0.0, 1.0], [0.0, -1.0]]),
     },
-    properties=(fools,),
-    same=None,
+    properties=(fools,), same=None,
 )  # fmt: skip
 
 
@@ -262,11 +261,7 @@ def pairs():
 def as_close(got, expected):
     """The same to a millionth of the angle, in float32 to a thousandth."""
     tolerance = 1e-6 if expected.dtype == torch.float64 else 1e-3
-    return (
-        isinstance(got, torch.Tensor)
-        and got.shape == expected.shape
-        and bool(torch.allclose(got.double(), expected.double(), rtol=tolerance, atol=0))
-    )
+    return got.shape == expected.shape and torch.allclose(got.double(), expected.double(), rtol=tolerance, atol=0)
 
 
 def with_the_opposite_half_a_turn(answer, a, b):
@@ -305,7 +300,6 @@ SEE_THE_ANGLE = Exercise(
         "more about lengths than about the angle.":
             lambda a, b: 2 * torch.atan2((a - b).norm(dim=1), (a + b).norm(dim=1)),
     },
-    properties=(with_the_opposite_half_a_turn,),
-    same=as_close,
+    properties=(with_the_opposite_half_a_turn,), same=as_close,
 )  # fmt: skip
 EXERCISES = (COSINE_MAP, MEAN_IN_ONE_VECTOR, FOOL_THE_MEAN, PUSH, SEE_THE_ANGLE)

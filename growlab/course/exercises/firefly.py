@@ -170,10 +170,7 @@ def scored_layers():
 
 
 def same_set(got, expected):
-    try:
-        got = [tuple(map(int, pair)) for pair in got]
-    except (TypeError, ValueError):
-        return False
+    got = [tuple(map(int, pair)) for pair in got]
     return len(got) == len(expected) and set(got) == set(expected)
 
 

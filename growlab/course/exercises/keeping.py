@@ -10,7 +10,8 @@ import platformdirs
 from filelock import FileLock
 
 from growlab.course.chapters import CHAPTERS
-from growlab.course.exercises.exercise import Note, exercises_of
+from growlab.course.exercises.exercise import Note, exercises_of, show
+from growlab.course.exercises.fence import attempt
 from growlab.files import JSON, read_sealed, write_sealed
 
 KINDS = "exercises", "predictions"
@@ -22,15 +23,23 @@ def predict(id: str, value=..., *, measured=None) -> Note:
 
     With neither, or with ``...``, says that there is none: it never blocks.
     """
+    id = _told(id)
     if measured is None:
         if value is ...:
             return Note(None, f"{id}: no prediction yet", ("Put yours in place of the dots, then run on.",))
-        keep("predictions", id, value if isinstance(value, (int, float, str, bool)) else str(value))
-        return Note(None, f"{id}: you predict {value}")
-    measured = f"{measured:.3g}" if isinstance(measured, float) else str(measured)
+        told = _told(value)
+        plain = type(value) in (int, float, bool) and attempt(json.dumps, value)[1] is None  # not 10**5000
+        keep("predictions", id, value if plain else told)
+        return Note(None, f"{id}: you predict {told}")
+    measured = _told(measured, ".3g" if issubclass(type(measured), float) else "")
     before = kept("predictions").get(id)
     said = f"You predicted {before}." if before is not None else "You made no prediction."
     return Note(None, f"{id}: measured {measured}", (said,))
+
+
+def _told(value, form=""):
+    text, error = attempt(format, value, form)
+    return show(value) if error is not None else text
 
 
 def progress() -> pd.DataFrame:

@@ -227,8 +227,7 @@ BEST_DIRECTION = Exercise(
         "The right direction, but not of length one: ε would no longer be the length of the step.":
             lambda matrix: matrix @ best_direction(matrix),
     },
-    properties=(nothing_is_lower,),
-    same=same_up_to_sign,
+    properties=(nothing_is_lower,), same=same_up_to_sign,
 )  # fmt: skip
 
 

@@ -72,11 +72,7 @@ def both_zero(weight, bias, following, count):
 
 
 def incoming_zero(weight, bias, following, count):
-    return (
-        F.pad(weight, (0, 0, 0, count)),
-        F.pad(bias, (0, count)),
-        torch.cat([following, normal(len(following), count)], 1),
-    )
+    return *both_zero(weight, bias, following, count)[:2], torch.cat([following, normal(len(following), count)], 1)
 
 
 def both_random(weight, bias, following, count):

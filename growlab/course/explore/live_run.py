@@ -4,7 +4,6 @@ The run is one of ``gl.grid``'s kind, in a process of its own: Stop works at onc
 neither meet its random numbers nor the tracing of its network, which torch.fx does by patching ``nn.Module``.
 """
 
-import html
 import multiprocessing
 import os
 import signal
@@ -30,6 +29,7 @@ from growlab.lab.grids import QUICK
 from growlab.lab.run import Run, train_run
 from growlab.lab.treatments import K
 from growlab.machine import threads
+from growlab.text import markup
 
 LIMIT = 20.0  # seconds for a run, unless $GROWLAB_LIVE_SECONDS says otherwise
 METHODS = {
@@ -89,7 +89,7 @@ class GrowthLab(Explorer):
             super().draw()
 
     def tell(self, words):
-        self.status.value = html.escape(words)
+        self.status.value = markup(words)
 
     def start(self):
         """Train with the present setting, in a process that a thread listens to."""

@@ -1,6 +1,5 @@
 """The shell that all explorers share: knobs, Reset, a caption, an error in words, and panels that are drawn fast."""
 
-import html
 import io
 import re
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from growlab.checks import one_of
 from growlab.course.figures.style import Figure
+from growlab.text import PLAIN, label, markup
 
 DPI = 90  # of the picture in a widget: small enough to be drawn and sent while a slider moves
 
@@ -69,8 +69,8 @@ class Explorer(VBox):
             self.say(f"This setting cannot be shown: {words}. The picture is that of the setting before.", "#C0392B")
 
     def say(self, words, colour="inherit"):
-        style = f"line-height:1.4;color:{colour}"
-        self.caption.value = f'<div role="status" aria-live="polite" style="{style}">{html.escape(words)}</div>'
+        how = f'class="{PLAIN}" role="status" aria-live="polite" style="line-height:1.4;color:{colour}"'
+        self.caption.value = f"<div {how}>{markup(words)}</div>"
 
     def _result(self):
         if isinstance(self._shown, Exception):
@@ -135,8 +135,8 @@ def frame(axes, title, x, across, up, xticks=None, yticks=None, names=None):
     axes.grid(color="#DDDDDD", lw=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.xaxis.set_label_coords(0.5, -0.36 / (axes.get_position().height * axes.figure.get_figheight()))  # inches
-    axes.set_title(title, fontsize=11, weight="bold", y=1.0)
-    axes.set_xlabel(x, fontsize=11)
+    axes.set_title(label(title), fontsize=11, weight="bold", y=1.0)
+    axes.set_xlabel(label(x), fontsize=11)
     for axis, (low, high), ticks in ((axes.xaxis, across, xticks), (axes.yaxis, up, yticks)):
         if ticks is None:
             found = MaxNLocator(3, integer=high - low >= 4).tick_values(low, high)

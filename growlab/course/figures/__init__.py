@@ -3,26 +3,13 @@
 Each figure has an ``alt`` text, for those who cannot see it.
 """
 
-from growlab.course.figures.answers import difference
+from growlab.course.figures.answers import difference  # noqa: I001
 from growlab.course.figures.pictures import anatomy, contact_sheet, first_of_each, forms, heats, says, votes
 from growlab.course.figures.runs import compare, curves, differences, growth, neurons, scatter
 from growlab.course.figures.similarity import cosine_maps, distributions, draw_cosines, workflow
 from growlab.course.figures.style import (
-    BLACK,
-    BLUE,
-    FILE,
-    GREEN,
-    LINES,
-    PAGE,
-    PINK,
-    RED,
-    STYLE,
-    Figure,
-    outline,
-    panels,
-    show_picture,
-    styled,
-)
+    BLACK, BLUE, FILE, GREEN, LINES, PAGE, PINK, RED, STYLE, Figure, outline, panels, show_picture, styled,
+)  # fmt: skip
 
 __all__ = [
     "BLACK", "BLUE", "FILE", "GREEN", "LINES", "PAGE", "PINK", "RED", "STYLE", "Figure", "anatomy", "compare",

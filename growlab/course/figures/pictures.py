@@ -5,20 +5,21 @@ from matplotlib import colormaps
 from matplotlib.ticker import PercentFormatter
 
 from growlab.course.figures.style import BLACK, BLUE, RED, Figure, outline, panels, show_picture, styled
+from growlab.text import label
 
 
 def first_of_each(labels, classes, count):
     """(classes, count): where in labels (N,) the first ``count`` pictures of every class are."""
-    return np.stack([np.flatnonzero(np.asarray(labels) == label)[:count] for label in range(classes)])
+    return np.stack([np.flatnonzero(np.asarray(labels) == one)[:count] for one in range(classes)])
 
 
 @styled
 def contact_sheet(split, rows=4):
     """Pictures of a Split, one column per class."""
     figure, axes = panels(rows, len(split.classes), size=(len(split.classes), rows * 1.02 + 0.3), squeeze=False)
-    for label, column in enumerate(first_of_each(split.labels, len(split.classes), rows)):
-        for row, index in enumerate(column):
-            show_picture(axes[row, label], split.images[index], split.classes[label] if row == 0 else "")
+    for column, places in enumerate(first_of_each(split.labels, len(split.classes), rows)):
+        for row, index in enumerate(places):
+            show_picture(axes[row, column], split.images[index], split.classes[column] if row == 0 else "")
     figure.alt = f"{rows} pictures of each class, side by side: {', '.join(split.classes)}."
     return figure
 
@@ -28,11 +29,11 @@ def forms(patterns, parts, classes):
     """What each part (a row) looks like for each class (a column); patterns: bool (parts, classes, h, w)."""
     figure, axes = panels(len(parts), len(classes), size=(len(classes) * 0.9, len(parts) * 0.8 + 0.2))
     for part, row in enumerate(axes):
-        for label, cell in enumerate(row):
-            cell.imshow(patterns[part, label], cmap="Greys", vmin=-0.1, vmax=1.4)
+        for column, cell in enumerate(row):
+            cell.imshow(patterns[part, column], cmap="Greys", vmin=-0.1, vmax=1.4)
             cell.set(xticks=[], yticks=[], frame_on=False)
-            cell.set_title(classes[label] if part == 0 else "", loc="center")
-        row[0].set_ylabel(parts[part], rotation=0, ha="right", va="center")
+            cell.set_title(label(classes[column]) if part == 0 else "", loc="center")
+        row[0].set_ylabel(label(parts[part]), rotation=0, ha="right", va="center")
     figure.alt = (
         f"A table of small patterns: a row for each part ({', '.join(parts)}), "
         f"a column for each of {len(classes)} classes."
@@ -61,7 +62,7 @@ def anatomy(split, index, parts):
         color, style = (BLUE, "-") if form == truth else (RED, "--")
         y, x = np.argwhere(np.asarray(mask)).mean(0)
         outline(axes[2], mask, color, style)
-        axes[2].text(x, y, f"{part}\n{form}", color=color, **words)
+        axes[2].text(x, y, label(f"{part}\n{form}"), color=color, **words)
     told = ", ".join(f"the {part} shows {form}" for part, form in shows.items())
     figure.alt = (
         f"A critter of class {truth}: the picture, the animal cut out, and the outlines of its parts. "
@@ -78,11 +79,11 @@ def votes(drawn, classes, best):
     """
     figure = Figure(figsize=(10, 3.6))
     grid = figure.add_gridspec(2, 6)
-    for index, label in enumerate(drawn.labels[:8]):
+    for index, truth in enumerate(drawn.labels[:8]):
         axes = figure.add_subplot(grid[divmod(index, 4)])
-        show_picture(axes, drawn.images[index], classes[label])
+        show_picture(axes, drawn.images[index], classes[truth])
         for mask, form in zip(drawn.masks[index], drawn.forms[index]):
-            outline(axes, mask, *((BLUE, "-") if form == label else (RED, "--")), width=1.7)
+            outline(axes, mask, *((BLUE, "-") if form == truth else (RED, "--")), width=1.7)
     axes = figure.add_subplot(grid[:, 4:])
     bars = axes.bar(range(len(best)), best, color=BLUE)
     axes.bar_label(bars, [f"{value:.0%}" for value in best])
@@ -116,6 +117,6 @@ def heats(images, titles, maps, masks=None, most=5, alt=""):
                 cell.contour(np.asarray(masks[index]).any(0), levels=[0.5], colors="white", linewidths=0.8)
             cell.set(xticks=[], yticks=[])
             cell.grid(False)
-        row[0].set_ylabel(name)
+        row[0].set_ylabel(label(name))
     figure.colorbar(shown, ax=axes, label="heat over its mean", shrink=0.8, extend="max")
     return figure

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
 from growlab.course.figures.style import BLACK, LINES, panels, styled
+from growlab.text import label
 
 
 def neurons(history):
@@ -20,9 +21,9 @@ def growth(histories, metric="val_accuracy"):
     ends = []
     for (name, history), (color, style, marker) in zip(histories.items(), cycle(LINES)):
         table, count = history.table(), neurons(history)
-        axes[0].plot(table["epoch"], table[metric], color=color, ls=style, marker=marker, ms=5, label=name)
+        axes[0].plot(table["epoch"], table[metric], color=color, ls=style, marker=marker, ms=5, label=label(name))
         for cell, sizes in zip(axes[1:], (table["parameters"], count)):
-            cell.step([0, *table["epoch"]], [sizes[0], *sizes], where="pre", color=color, ls=style, label=name)
+            cell.step([0, *table["epoch"]], [sizes[0], *sizes], where="pre", color=color, ls=style, label=label(name))
         widths = list(table["widths"].iloc[-1].values())
         if len(widths) <= 6:  # more would run across the curves
             below = {"xytext": (0, -5), "textcoords": "offset points", "ha": "right", "va": "top", "color": color}
@@ -54,7 +55,7 @@ def compare(results):
     for row, (values, (color, _, marker)) in enumerate(zip(results.values(), cycle(LINES))):
         axes.plot(values, [row] * len(values), marker, color=color, ms=9, alpha=0.8)
         axes.plot([np.mean(values)] * 2, [row - 0.3, row + 0.3], color=color)
-    axes.set(yticks=range(len(results)), yticklabels=results, ylim=(len(results) - 0.5, -0.5))
+    axes.set(yticks=range(len(results)), yticklabels=[*map(label, results)], ylim=(len(results) - 0.5, -0.5))
     axes.set(xlim=(0, 1), xlabel="test accuracy")
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     listed = (f"{name} {', '.join(f'{value:.1%}' for value in values)}" for name, values in results.items())
@@ -75,14 +76,14 @@ def curves(series, x, y, title="", alt="", size=(9, 4), **scales):
         for seed in up if len(up) > 1 else ():
             axes.plot(across, seed, color=color, ls=style, lw=0.8, alpha=0.6)
         marker = marker if up.shape[1] <= 25 else ""
-        axes.plot(across, up.mean(0), color=color, ls=style, marker=marker, ms=5, label=name)
-    axes.set(xlabel=x, ylabel=y, title=title, **scales)
+        axes.plot(across, up.mean(0), color=color, ls=style, marker=marker, ms=5, label=label(name))
+    axes.set(xlabel=label(x), ylabel=label(y), title=label(title), **scales)
     axes.legend()
     return figure
 
 
 @styled
-def differences(found, label, size=(9, 4), marks=None):
+def differences(found, unit, size=(9, 4), marks=None):
     """{name: (differences of the seeds, low, high)}: a marker for each seed, their mean and its interval.
 
     ``marks``: {name: index of its colour and marker}, 0 for the others.
@@ -94,12 +95,14 @@ def differences(found, label, size=(9, 4), marks=None):
         axes.plot(values, [row + 0.18] * len(values), marker, color=color, ms=6, alpha=0.5, mew=0)
         axes.plot([low, high], [row - 0.18] * 2, color=color, lw=3, solid_capstyle="butt")
         axes.plot(np.mean(values), row - 0.18, "d", color=color, ms=9, mec="white")
-    axes.set(yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.5), xlabel=label)
+    axes.set(
+        yticks=range(len(found)), yticklabels=[*map(label, found)], ylim=(len(found) - 0.5, -0.5), xlabel=label(unit)
+    )
     axes.grid(False, axis="y")
     listed = "; ".join(
         f"{name} {np.mean(values):+.2f}, from {low:+.2f} to {high:+.2f}" for name, (values, low, high) in found.items()
     )
-    told = f"{label}: a marker for each seed, and above them their mean with its 95 % interval. {listed}."
+    told = f"{unit}: a marker for each seed, and above them their mean with its 95 % interval. {listed}."
     figure.alt = told.replace(" -", " −")
     return figure
 
@@ -116,11 +119,11 @@ def scatter(across, y, size=(10, 4.2)):
             color, _, marker = LINES[index % len(LINES)]
             hollow = {"mfc": "white"} if index >= len(LINES) else {}  # so that ten names can be told apart
             cell.plot(xs, ys, marker, color=color, ms=5, alpha=0.35, **hollow)
-            cell.plot(np.mean(xs), np.mean(ys), marker, color=color, ms=11, label=name, **hollow)
-        cell.set(xlabel=x, xlim=(0, None))
+            cell.plot(np.mean(xs), np.mean(ys), marker, color=color, ms=11, label=label(name), **hollow)
+        cell.set(xlabel=label(x), xlim=(0, None))
         cell.xaxis.set_major_locator(MaxNLocator(4))
         cell.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-    axes[0, 0].set_ylabel(y)
+    axes[0, 0].set_ylabel(label(y))
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     means = "; ".join(
         f"{name} {np.mean(ys):.1f} at {np.mean(xs):,.0f}" for name, (xs, ys) in next(iter(across.values())).items()

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from growlab.course.figures.style import BLUE, LINES, RED, panels, styled
+from growlab.text import label
 
 
 def draw_cosines(axes, values, band=None):
@@ -30,7 +31,7 @@ def cosine_maps(maps, band=None):
     figure, axes = panels(2, len(maps), size=(3.1 * len(maps) + 0.7, 5.4), squeeze=False, height_ratios=(3, 2))
     for (title, values), top, bottom in zip(maps.items(), *axes):
         image = top.imshow(np.asarray(values), cmap="RdBu", vmin=-1, vmax=1, interpolation="nearest")
-        top.set(title=title, xlabel="neuron")
+        top.set(title=label(title), xlabel="neuron")
         top.grid(False)
         for axis in (top.xaxis, top.yaxis):
             axis.set_major_locator(MaxNLocator(6, integer=True))
@@ -76,8 +77,8 @@ def workflow(weight, maps, parents):
         "5 after K steps:\nmean near zero",
     )
     labels, ticks = ("old ●      ■ new", "D weights", "n × n", "cosine", "cosine"), ([], [], [], [0, 1], [0, 1])
-    for cell, title, label, marks in zip(axes, titles, labels, ticks):
-        cell.set(xticks=marks, yticks=[], title=title, xlabel=label, frame_on=False)
+    for cell, title, below, marks in zip(axes, titles, labels, ticks):
+        cell.set(xticks=marks, yticks=[], title=title, xlabel=below, frame_on=False)
         cell.grid(False)
     axes[0].set(xlim=(-0.5, 1.5), ylim=(old, -1))
     figure.supxlabel("steps 2 to 5, K times; then train on, until the next growth", fontsize=12)
@@ -103,8 +104,8 @@ def distributions(moments, band, edges):
             shares = np.asarray(counts, float) / np.sum(counts, 1, keepdims=True)
             for seed in shares:
                 cell.stairs(seed, edges, color=color, ls=style, lw=0.6, alpha=0.5)
-            cell.stairs(shares.mean(0), edges, color=color, ls=style, lw=2.2, label=name)
-        cell.set(title=title, xlabel="cosine of a pair", xlim=(min(-0.6, lowest), 1), xticks=(-0.5, 0, 0.5, 1))
+            cell.stairs(shares.mean(0), edges, color=color, ls=style, lw=2.2, label=label(name))
+        cell.set(title=label(title), xlabel="cosine of a pair", xlim=(min(-0.6, lowest), 1), xticks=(-0.5, 0, 0.5, 1))
         cell.yaxis.set_major_formatter(PercentFormatter(1, 0))
     axes[0, 0].set_ylabel("share of all pairs")
     axes[0, -1].legend(loc="upper right", fontsize=11)

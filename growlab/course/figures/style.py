@@ -10,14 +10,12 @@ import numpy as np
 from matplotlib import rc_context
 from PIL import Image
 
+from growlab.text import PLAIN, label, markup
+
 BLUE, RED, BLACK, GREEN, PINK = "#0072B2", "#D55E00", "#000000", "#009E73", "#CC79A7"
 LINES = (
-    (BLUE, "-", "o"),
-    (RED, "--", "s"),
-    (BLACK, ":", "^"),
-    (GREEN, "-.", "D"),
-    (PINK, (0, (5, 1, 1, 1, 1, 1)), "v"),
-)
+    (BLUE, "-", "o"), (RED, "--", "s"), (BLACK, ":", "^"), (GREEN, "-.", "D"), (PINK, (0, (5, 1, 1, 1, 1, 1)), "v"),
+)  # fmt: skip
 STYLE = {
     "font.size": 12, "axes.titlesize": 12, "axes.titleweight": "bold", "axes.labelsize": 12, "lines.linewidth": 2.2,
     "axes.spines.top": False, "axes.spines.right": False,
@@ -51,7 +49,7 @@ class Figure(matplotlib.figure.Figure):
         from IPython import display
 
         picture = display.Image(self.png(), alt=self.alt, width=round(self.get_figwidth() * PAGE))
-        display.display(picture, display.Markdown(f"*{self.alt}*"))
+        display.display(picture, display.Markdown(f'<em class="{PLAIN}">{markup(self.alt)}</em>'))
 
 
 @styled
@@ -67,7 +65,7 @@ def show_picture(axes, image, title=""):
     pixels = np.asarray(image).transpose(1, 2, 0)
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_axis_off()
-    axes.set_title(title, loc="center")
+    axes.set_title(label(title), loc="center")
 
 
 def outline(axes, mask, color, style="-", width=2.5, fine=8):
