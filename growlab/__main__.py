@@ -12,6 +12,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
+from growlab.text import printable
+
 ONE = {"method": "random", "width": 16, "threads": os.cpu_count()}  # a single run, where it differs from ``Run``
 HELP = {
     "data": '"critters", "digits", "cifar10", "cifar100", "folder:PATH"', "limit": "at most so many training pictures",
@@ -39,7 +41,7 @@ def main(arguments=None) -> int:
     try:
         return options.command(options)
     except (ValueError, TypeError, OSError, RuntimeError, FloatingPointError) as error:
-        print(f"growlab: {error}", file=sys.stderr)
+        print(printable(f"growlab: {error}"), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -103,17 +105,17 @@ def _show(table, contrasts):
     columns = "data model arm seed state error test_accuracy val_accuracy parameters".split()
     columns += ["seconds", "growth_seconds", "penalty_seconds"]
     shown = table[[name for name in columns if name in table]]
-    print(shown.to_string(index=False, na_rep="", float_format="{:.4g}".format))
+    print(printable(shown.to_string(index=False, na_rep="", float_format="{:.4g}".format)))
     if len(contrasts):
         did = contrasts[["arm", "against", *OF_TREATMENTS]].copy()
         did.loc[contrasts["components"].notna(), "pushed"] = "see below"
         did = did[did["moved"].notna() | did["moved_against"].notna()].dropna(axis=1, how="all")
         for part in (contrasts.loc[:, :"verdict"], did):
             if len(part):
-                print("\n" + part.to_string(index=False, na_rep="", float_format="{:.3g}".format))
+                print("\n" + printable(part.to_string(index=False, na_rep="", float_format="{:.3g}".format)))
     for row in contrasts[contrasts["components"].notna()].itertuples():
-        print(f"\n{row.arm} - {row.against}\nis an average of {row.components}")
-        print(f"{row.pushed}\n" * bool(row.pushed), end="")
+        print(printable(f"\n{row.arm} - {row.against}\nis an average of {row.components}"))
+        print(printable(f"{row.pushed}\n") * bool(row.pushed), end="")
         print("All these differences as independent:", end=" ")
         print(f"{row.independent_low:+.2f} to {row.independent_high:+.2f}, p = {row.independent_p:.3f}")
         print(f"Variance of the average, as a share of that of independent methods: {row.variance_ratio:.2f}", end=" ")
@@ -125,12 +127,17 @@ def doctor(options) -> int:
 
     checks = examine()
     for good, text in checks:
-        print(f"[{'OK' if good else 'FAIL'}] {text}")
+        print(printable(f"[{'OK' if good else 'FAIL'}] {text}"))
     return 0 if all(good for good, _ in checks) else 1
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        super().error(printable(message))
+
+
 def _parser(arguments):
-    parser = argparse.ArgumentParser("growlab", description="Neural networks that grow while they learn.")
+    parser = _Parser("growlab", description="Neural networks that grow while they learn.")
     commands = parser.add_subparsers(required=True, metavar="run | results | doctor")
     one = commands.add_parser(
         "run", help="train one network and let it grow, or a grid of them; what was stopped goes on",

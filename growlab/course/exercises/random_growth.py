@@ -161,10 +161,8 @@ def networks():
 
 def fair(got, expected):
     """The same sum, and nobody gets two more or fewer: which layer gets the odd neuron is free."""
-    got = list(got)
-    return (
-        sum(got) == sum(expected) and len(got) == len(expected) and all(abs(a - b) <= 1 for a, b in zip(got, expected))
-    )
+    pairs = list(zip(got, expected, strict=True))
+    return sum(a for a, _ in pairs) == sum(expected) and all(abs(a - b) <= 1 for a, b in pairs)
 
 
 def within_one_of_the_quota(answer, widths, rate):
