@@ -2,11 +2,14 @@
 
     python tools/results_page.py
 
-Every number is read from ``data/results``; the words around them stand here. A test compares page and records.
+Tables and contrasts come from ``data/results``, the words around them from ``docs/results.in.md``. A test compares the
+page with both.
 """
 
 import json
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -16,7 +19,7 @@ import growlab as gl
 from growlab.lab.statistics import compare, holm, paired
 
 ROOT = Path(__file__).resolve().parents[1]
-RESULTS, PAGE = ROOT / "data" / "results", ROOT / "docs" / "results.md"
+RESULTS, TEMPLATE, PAGE = ROOT / "data" / "results", ROOT / "docs" / "results.in.md", ROOT / "docs" / "results.md"
 COPIES = ("net2net", "splitting")
 PARTING = ("equal shares", "new neurons reset", "kick", "absolute", "mean_absolute", "energy")
 READINGS = ("absolute", "mean_absolute", "square", "energy")
@@ -37,7 +40,6 @@ class Experiment:
     margin: float = 0.3
     what: str = "100 * test_accuracy"
     unit: str = "points"
-    notes: list[str] = field(default_factory=list)
 
 
 EXPERIMENTS = [
@@ -51,11 +53,6 @@ EXPERIMENTS = [
         "The same on VGG16", "cifar10_vgg16.json",
         "VGG16 from width 16 on all pictures, two growths in three epochs. Primary: as above.",
         "growlab run vgg16 --seeds 10 --out runs/vgg16",
-        notes=[
-            "**Undecided.** The primary interval alone is above zero. But the three methods make up for each other "
-            "more than independent ones would (flagged below), no method shows a gain alone, these networks are far "
-            "from trained, and no placebo was run. More seeds with a placebo, and the paper's own tables, need a GPU.",
-        ],
     ),
     Experiment(
         "Readings of Eq. 3 where there is something to push", "cifar10_copies.json",
@@ -159,7 +156,6 @@ def section(experiment):
             f"Each by itself: {signed(first['components'])}. As independent differences: {signed(alone)}; ratio of the "
             f"variances {first['variance_ratio']:.2f}, 5 % point {first['ratio_5_percent']:.2f}, {flag}."
         )
-    yield from experiment.notes
     yield ""
     yield (
         f"| arm | less | seeds | {unit} [95 %] | p (Holm) | moved | its placebo | what it pushed |"
@@ -204,23 +200,14 @@ def paper():
 
 
 def page():
-    lines = [
-        "# Results\n",
-        "What is shown, what is excluded, what is undecided. Every number stands in a record under `data/results`, and "
-        "the command below it makes the record again. `tools/results_page.py` writes this page.\n",
-        "Intervals are 95 % t intervals of differences that are paired by seed. Primary contrasts, margins and seeds "
-        "were fixed before the first run, in the docstrings of `growlab.lab.grids`; the other contrasts are corrected "
-        "for being many (Holm). *Moved* is how far the K steps moved the weights, relative to their length. A penalty "
-        "on |μ| had nothing to push where |μ| was within two deviations of random filters before the steps.\n",
-        "## The paper on one page\n",
-        "No implementation, replication or citation of the paper was found in public. VGG16 by the paper's protocol, "
-        "MobileNet, CIFAR-100 and table 3 need a GPU: until one has run them, they are undecided.\n",
-        *paper(),
-    ]
-    for experiment in EXPERIMENTS:
-        if (RESULTS / experiment.record).exists():
-            lines += section(experiment)
-    return "\n".join(lines).rstrip() + "\n"
+    """The template, with each {record} replaced by its section, and {paper} by the claims."""
+    parts = {"paper": paper} | {experiment.record: partial(section, experiment) for experiment in EXPERIMENTS}
+
+    def filled(match):
+        there = match[1] == "paper" or (RESULTS / match[1]).exists()
+        return "\n".join(parts[match[1]]()) if there else ""
+
+    return re.sub(r"\{([\w.]+)\}", filled, TEMPLATE.read_text())
 
 
 if __name__ == "__main__":

@@ -119,15 +119,14 @@ def test_at_least_five_cells_are_compared_with_what_is_stored(notebook):
     assert tags <= {"nbval-check-output", "nbval-ignore-output", "hide-input"}, "a misspelled tag compares nothing"
 
 
-def test_the_pictures_of_the_readme_are_those_of_the_notebook():
+def test_the_pictures_of_readme_and_docs_are_those_of_the_notebook():
+    root = FOLDER.parent
+    shown = "".join(page.read_text() for page in (root / "README.md", root / "docs" / "results.md"))
     for stem, pictures in KEPT.items():
         notebook = nbformat.read(FOLDER / f"{stem}.ipynb", 4)
         for call, picture in pictures.items():
             assert picture.read_bytes() == first_picture(notebook, call)
-            assert (
-                picture.stat().st_size <= 150_000
-                and f"results/{picture.name})" in (FOLDER.parent / "README.md").read_text()
-            )
+            assert picture.stat().st_size <= 150_000 and f"results/{picture.name})" in shown
 
 
 # ---------------------------------------------------------------------------------------------- the template
