@@ -112,7 +112,7 @@ def warning(*_):
 
 
 VALUES = {
-    "int": lambda: 3, "float": lambda: 0.5, "True": lambda: True, "zero": lambda: 0, "negative": lambda: -1,
+    "int": lambda: 3, "float": lambda: 0.3, "True": lambda: True, "zero": lambda: 0, "negative": lambda: -1,
     "NaN": lambda: float("nan"), "inf": lambda: float("inf"), "complex": lambda: 1j, "fraction": lambda: Fraction(1, 3),
     "huge": lambda: 10**400, "too long to write": lambda: 10**5000, "text": lambda: "1", "empty text": lambda: "",
     "bytes": lambda: b"1", "surrogates": lambda: "\udcff", "html": lambda: "<img src=x onerror=alert(1)>",

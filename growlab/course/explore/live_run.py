@@ -65,13 +65,9 @@ class GrowthLab(Explorer):
         self.limit, self.clock = seconds_allowed(), time.monotonic
         self._drawing, self._turn = threading.Lock(), threading.Lock()  # _turn: to end a run, which only one may
         super().__init__(lambda **settings: show(**settings, kept=tuple(self.kept)), knobs, **start)
+        tips = {"Start": "train with this setting", "Stop": "at once", "Save as record": "keep the last run"}
         self.start_button, self.stop_button, self.save_button = (
-            Button(description=name, tooltip=tip, disabled=name != "Start")
-            for name, tip in (
-                ("Start", "train with this setting"),
-                ("Stop", "at once"),
-                ("Save as record", "keep the last run"),
-            )
+            Button(description=name, tooltip=tip, disabled=name != "Start") for name, tip in tips.items()
         )
         self.start_button.on_click(lambda _: self.start())
         self.stop_button.on_click(lambda _: self.stop())
