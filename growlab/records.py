@@ -18,7 +18,7 @@ from growlab.files import ARCHIVE, read_sealed, write_sealed
 from growlab.history import History
 from growlab.plans import Candidate
 from growlab.structure.graph import named_tensors
-from growlab.structure.units import units
+from growlab.structure.units import all_units
 from growlab.surgery import widen
 
 NO_CHECKPOINT = "is not a checkpoint of growlab, or damaged: move it away, and a run starts anew; weights need a copy"
@@ -123,7 +123,7 @@ def restore(model: nn.Module, state: dict, path, optimizer=None, momentum=None) 
     ``path`` is named in the error; then nothing has changed.
     """
     new, shapes = {}, {name: list(tensor.shape) for name, tensor in model.state_dict().items()}
-    for unit in units(model, coupled=True):
+    for unit in (unit for unit in all_units(model) if not unit.frozen):
         name, axis, *_ = unit.filters
         there = state[name].shape[axis] if name in state and state[name].dim() > axis else 0
         if there > unit.neurons:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from growlab.machine import like
+from growlab.momentum import powers_of
 from growlab.structure.graph import named_tensors
 from growlab.structure.units import Edit, Unit
 
@@ -61,24 +62,21 @@ def widen(model: nn.Module, new: dict[Unit, Sequence], optimizer: torch.optim.Op
     """
     tensors, edits = named_tensors(model), edits_by_tensor(new)
     births = {unit: births_of(unit, candidates, tensors) for unit, candidates in new.items()}
-    held = {id(p) for group in optimizer.param_groups for p in group["params"]} if optimizer else ()
-    if optimizer and not any(id(tensors[name]) in held for name in edits):
-        hint = "make it from this model's parameters, before growing"
-        raise ValueError(f"the optimizer holds none of the parameters that grow, it was made for another model: {hint}")
+    powers = powers_of(optimizer, [tensors[name] for name in edits]) if optimizer else {}
     widened = {name: grown(tensors[name], todo, births) for name, todo in edits.items()}
     states = [
-        (tensors[name], key, _grown_state(key, value, tensors[name], todo, births))
+        (tensors[name], key, _grown_state(optimizer, powers[key], tensors[name], key, todo, births))
         for name, todo in edits.items()
         for key, value in (optimizer.state.get(tensors[name], {}).items() if optimizer else ())
-        if isinstance(value, Tensor) and value.dim()
+        if key in powers
     ]
     for name, tensor in widened.items():
-        tensors[name].set_(tensor)
-        tensors[name].grad = None
+        tensors[name].set_(tensor).grad = None
     for parameter, key, value in states:
         optimizer.state[parameter][key] = value
-    for name in {name.rpartition(".")[0] for name in edits}:
-        _update_sizes(model.get_submodule(name))
+    for layer, size, more in ((*e.tensor.rsplit(".", 1), e.repeat * len(new[u])) for u in new for e in u.sizes):
+        module = model.get_submodule(layer)
+        setattr(module, size, getattr(module, size) + more)
 
 
 def grown(tensor: Tensor, todo: list[tuple[Edit, Unit]], births: dict[Unit, Births]) -> Tensor:
@@ -114,8 +112,10 @@ def births_of(unit: Unit, candidates: Sequence, tensors: dict[str, Tensor]) -> B
     for edit in unit.edits:
         tensor = tensors[edit.tensor]
         shape = slot(tensor, edit, 0).shape
-        scale = edit.kind == "copy" and tensor.dim() == 1 and edit.tensor.endswith(("weight", "running_var"))
-        parts = [c.values.get(edit, 1.0 if scale and c.parent is None else 0.0) for c in candidates]
+        scale = 1.0 if edit.tensor.endswith(("weight", "running_var")) and tensor.dim() == 1 else 0.0
+        if edit.tensor.replace("weight", "num_parameters") in [size.tensor for size in unit.sizes]:
+            scale = 0.25  # a PReLU's slope
+        parts = [c.values.get(edit, scale if c.parent is None else 0.0) for c in candidates]
         if any(isinstance(part, Tensor) or part for part in parts):
             full = [
                 like(p, tensor).reshape(shape) if isinstance(p, Tensor) else tensor.new_full(shape, p) for p in parts
@@ -141,17 +141,26 @@ def _moves(value, edit, new):
     return torch.cat([back, value], axis).flatten(axis, axis + 1)
 
 
-def _grown_state(key, value, parameter, todo, births):
-    """A tensor of the optimiser's state: momentum follows the gradient, second moments its square."""
-    if value.shape != parameter.shape:
-        shapes = f"{tuple(value.shape)} for a parameter of shape {tuple(parameter.shape)}"
-        hint = "use an optimizer whose state has the parameters' shapes (SGD, Adam, AdamW, …)"
-        raise ValueError(f"cannot grow the optimizer's {key!r} of shape {shapes}: {hint}")
-    power, result = 2 if key.endswith("_sq") else 1, value
-    for edit, unit in todo:
-        new = births[unit]
-        result = _select(result, edit, new, new.old / new.family**power if edit.kind == "copy" else new.old)
-    return _restore_format(result, value)
+def _grown_state(optimizer, power, parameter, key, todo, births):
+    """A tensor of the optimiser's state: it follows a power of the gradient, or the weight itself."""
+    value = optimizer.state[parameter][key]
+    (group,) = (g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
+    if key == "ax":  # an average of the weights
+        return grown(value, todo, births)
+
+    def follow(value, power):
+        for edit, new in ((edit, births[unit]) for edit, unit in todo):
+            value = _select(value, edit, new, new.old / new.family ** (power if edit.kind == "copy" else 0))
+        return _restore_format(value, parameter)
+
+    if key == "step_size":
+        return follow(value, 0).masked_fill_(follow(torch.ones_like(value), 0) == 0, float(group["lr"]))
+    if key == "acc_delta":  # of the squares of g·sqrt((acc_delta + ε) / (square_avg + ε))
+        before, after = (follow(optimizer.state[parameter]["square_avg"], power) for power in (0, 2))
+        factor = after * (before + group["eps"]) / (before * (after + group["eps"]))
+        return follow(value, 0) * factor.nan_to_num(1.0)
+    start = group["initial_accumulator_value"] if key == "sum" else 0
+    return follow(value - start, power) + start
 
 
 def _select(tensor, edit, new, factor):
@@ -172,19 +181,3 @@ def _restore_format(new, old):
     if old.dim() == 4 and old.is_contiguous(memory_format=torch.channels_last):
         return new.contiguous(memory_format=torch.channels_last)
     return new.contiguous()
-
-
-def _update_sizes(module):
-    """The numbers that layers keep about their own shapes."""
-    if hasattr(module, "in_features"):
-        module.out_features, module.in_features = module.weight.shape
-    elif hasattr(module, "in_channels"):
-        rows, columns = module.weight.shape[:2]
-        if module.groups > 1:  # depthwise: the only grouped convolution that grows
-            module.groups = module.in_channels = module.out_channels = rows
-        else:
-            module.in_channels, module.out_channels = (rows, columns) if module.transposed else (columns, rows)
-    elif hasattr(module, "num_features"):
-        module.num_features = len(module.weight if module.weight is not None else module.running_mean)
-    elif hasattr(module, "num_parameters"):
-        module.num_parameters = len(module.weight)

@@ -22,7 +22,7 @@ from growlab.course.chapters import CHAPTERS
 ROOT = Path(gl.__file__).parent
 # A line is a floor, lowest first; modules of one floor may import each other. A room stands for what is in it.
 FLOORS = """
-checks seeds files text machine watching
+checks seeds files text machine momentum tracing watching
 norms
 data.batches data.critters
 data.sources

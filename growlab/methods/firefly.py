@@ -21,9 +21,10 @@ from growlab.checks import number, whole
 from growlab.data.batches import endless
 from growlab.plans import Candidate, GrowthPlan
 from growlab.seeds import random_stream
-from growlab.structure.graph import CONV, named_tensors
+from growlab.structure.graph import named_tensors
 from growlab.structure.units import Edit, Unit, growable
 from growlab.surgery import Births, edits_by_tensor, grown, slot, widen
+from growlab.tracing import CONV
 
 OUTGOING = 0.1  # of the others' steps: a first-order effect beside second-order ones (published: 0.01 and 0.1)
 

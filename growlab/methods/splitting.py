@@ -24,8 +24,8 @@ from growlab.machine import like
 from growlab.methods.curvature import PATHS, gram, quadratic_form, smallest_eigenpairs
 from growlab.plans import Candidate, GrowthPlan
 from growlab.seeds import random_stream
-from growlab.structure.graph import CONV, plain_name, trace
 from growlab.structure.units import growable
+from growlab.tracing import CONV, CONV_TRANSPOSE, ELEMENTWISE, INSTANCE_NORM, STRAIGHT, TAUGHT, plain_name, runnable
 from growlab.watching import evaluating
 
 BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
@@ -128,13 +128,15 @@ class Observer(fx.Interpreter):
     """Runs a model node by node and notes what S is made of: the inputs x of every unit and the weights g·σ''(z)·a²."""
 
     def __init__(self, model, found, beta):
-        super().__init__(model, graph=trace(model))
+        own, graph = runnable(model)
+        super().__init__(own, graph=graph)
         names, reasons = {unit.name for unit in found}, {}
         self.beta, self.bends = number("beta", beta, "(0, inf)", "3 is as published"), {}
         for producer in self.graph.nodes:
             if producer.op == "call_module" and producer.target in names:
                 try:
                     self.bends.update([self.follow(producer)])
+                    self.straight(producer.target)
                 except ValueError as error:
                     reasons[producer.target] = str(error)
         self.layers = {unit.name: model.get_submodule(unit.name) for unit in found if unit.name not in reasons}
@@ -153,8 +155,7 @@ class Observer(fx.Interpreter):
             raise ValueError("it is a transposed convolution")
         while len(node.users) == 1:
             (node,) = node.users
-            module = self.submodules[node.target] if node.op == "call_module" else None
-            name = type(module).__name__ if module else getattr(node.target, "__name__", str(node.target))
+            module, name = self.named(node)
             kind = plain_name(name)
             if kind in SMOOTH or kind in KINKS:
                 return node, Bend(producer, norms, kind)
@@ -165,6 +166,27 @@ class Observer(fx.Interpreter):
             elif kind not in NOTHING:
                 raise ValueError(f"no second derivative is known for {name} behind it")
         raise ValueError("its output is used several times before an activation")
+
+    def straight(self, name):
+        """An error if something else than the first activation of this layer, and of its other calls, bends it."""
+        reached = {node for node, bend in self.bends.items() if bend.activation and bend.producer.target == name}
+        for node in self.graph.nodes:
+            if node in reached or reached.isdisjoint(node.all_input_nodes):
+                continue
+            (module, what), sides = self.named(node), [side in reached for side in node.args[:2]]
+            kind, layer = plain_name(what), isinstance(module, (nn.Linear, *CONV, *CONV_TRANSPOSE))
+            if (layer and getattr(module, "groups", 1) == 1) or what in ("getattr", "size"):
+                continue  # the next layer, or no numbers of its own
+            bent = kind in ("mul", "imul", "truediv", "div") and (all(sides) or (sides[-1] and "div" in kind))
+            bent |= isinstance(module, INSTANCE_NORM) or getattr(module, "running_var", 0) is None
+            if bent or what in TAUGHT or kind in ELEMENTWISE - STRAIGHT:
+                raise ValueError(f"{what} behind its activation is not linear either")
+            reached.add(node)
+
+    def named(self, node):
+        """The layer that a node calls, if it does, and the name of what it calls."""
+        module = self.submodules[node.target] if node.op == "call_module" else None
+        return module, type(module).__name__ if module else getattr(node.target, "__name__", str(node.target))
 
     def observe(self, batches: list) -> dict[str, list[tuple[Tensor, Tensor]]]:
         """{unit: [(x, weight), …]}, a pair for each batch and call of the layer; of the mean loss of all pictures."""

@@ -5,76 +5,14 @@ reason. ``units`` makes units of what is found here (flow: model, **units**, pro
 """
 
 from collections import Counter
-from typing import NamedTuple
 
-import torch
 from torch import fx, nn
 
-from growlab.structure.graph import CONV_TRANSPOSE, PER_CHANNEL, layer_type, named_tensors, plain_name
+from growlab import tracing
+from growlab.structure.graph import Channels, Map, Shape, named_tensors
+from growlab.tracing import layer_type, owns_its_weights, plain_name
 
-# Functions, methods and layers by ``plain_name``: to copy a channel before one of them is as good as after it.
-ELEMENTWISE = frozenset(
-    """relu relu6 leakyrelu elu selu celu gelu silu mish softplus sigmoid tanh hardtanh hardswish hardsigmoid logsigmoid
-    softsign threshold dropout dropout1d dropout2d dropout3d alphadropout stochasticdepth neg abs exp sqrt square pow
-    clamp contiguous clone detach float double half to typeas identity""".split()
-)
-# These mix positions, never channels, if the channels lie on axis 1 of a map.
-SPATIAL = frozenset(
-    """maxpool1d maxpool2d maxpool3d avgpool1d avgpool2d avgpool3d adaptiveavgpool1d adaptiveavgpool2d adaptiveavgpool3d
-    adaptivemaxpool1d adaptivemaxpool2d adaptivemaxpool3d interpolate upsample upsamplingnearest2d upsamplingbilinear2d
-    zeropad2d reflectionpad2d replicationpad2d""".split()
-)
-TWO_SIDED = frozenset("add iadd sub isub mul imul div truediv itruediv".split())
-TYPE_QUESTIONS = frozenset("device dtype ndim is_cuda requires_grad".split())
-
-
-class _Channels:
-    """A set of channels: a node of the union-find forest."""
-
-    def __init__(self, size, layer):
-        self.size, self.parent, self.layers, self.reason = size, self, [layer], ""
-
-    @property
-    def root(self):
-        while self.parent is not self:
-            self = self.parent
-        return self
-
-    def union(self, other):
-        a, b = self.root, other.root
-        if a is not b:
-            b.parent = a
-            a.layers += [layer for layer in b.layers if layer not in a.layers]
-            a.reason = a.reason or b.reason
-
-    def freeze(self, reason):
-        self.root.reason = self.root.reason or reason
-
-
-class _Map(NamedTuple):
-    """What is known of a tensor in the graph: which channels lie along which axis.
-
-    ``parts``: (channels, repeat) in order. ``rank`` is None where it depends on the input, then ``axis`` is -1.
-    ``repeat`` is None after a flatten, until a consumer tells how many positions there were.
-    """
-
-    parts: tuple
-    axis: int
-    rank: int | None
-
-    @property
-    def shape(self):
-        return self.axis, self.rank, [(channels.size, repeat) for channels, repeat in self.parts]
-
-    @property
-    def last(self):
-        return self.axis == -1 or self.axis + 1 == self.rank
-
-
-class _Shape(NamedTuple):
-    """``x.shape`` of a tensor with known channels: harmless unless someone reads the entry of the channels."""
-
-    of: _Map
+NUMBER, BATCH = "a number", "the number of pictures"  # values of nodes that have no channels
 
 
 class Reader:
@@ -83,130 +21,160 @@ class Reader:
     def __init__(self, model):
         self.modules = dict(model.named_modules())
         self.tensors = named_tensors(model)
-        self.layouts = {}  # (tensor name, axis) -> (parts, kind)
+        self.layouts = {}  # (name of a tensor, or of a size that a layer keeps, axis) -> (parts, kind)
         self.outputs = {}  # producer's name -> its channels
+        self.used = set()  # ids of the tensors that the forward reads itself
+        self.hooked = {name for name, m in self.modules.items() if m._forward_hooks or m._forward_pre_hooks}
 
-    def read(self, graph):
-        self.values = {}
+    def read(self, graph, by_flag):
+        """``by_flag``: a flag asks for what the model does not give by default, perhaps its features."""
+        self.values, self.by_flag = {}, by_flag
         for node in graph.nodes:
             self.values[node] = getattr(self, node.op)(node)
+            if name := tracing.crossed_hook(node, self.hooked):
+                self.freeze(node, f"it passes a forward hook of {name}, which may change it")
 
-    # One method for each kind of node; each returns a _Map, a _Shape, or None for "nothing here can grow".
+    # One method for each kind of node; each returns a Map, a Shape, a number, or None for "nothing here can grow".
 
     def placeholder(self, node):
         return None
 
-    get_attr = placeholder
+    def get_attr(self, node):
+        tensor = self.tensors.get(node.target)
+        if not all(user.target is getattr and user.args[1] in tracing.TYPE_QUESTIONS for user in node.users):
+            self.used.add(id(tensor))
+        return NUMBER if tensor is not None and tensor.numel() == 1 and tensor.dim() < 2 else None
 
     def output(self, node):
-        self.freeze(node, "it is an output of the model")
+        if not self.by_flag:
+            self.freeze(node, "it is an output of the model")
 
     def call_method(self, node):
         return self.operation(node, node.target)
 
     def call_function(self, node):
+        name = getattr(node.target, "__name__", "")
         home = getattr(node.target, "__module__", None) or "torch"
-        known = home.split(".")[0] in ("_operator", "builtins", "torch", "torchvision")
-        return self.operation(node, node.target.__name__ if known else "")
+        known = home.split(".")[0] in ("_operator", "builtins", "torch", "torchvision") or name in tracing.TAUGHT
+        return self.operation(node, name if known else "")
 
     def call_module(self, node):
         module, kind = self.modules[node.target], layer_type(self.modules[node.target])
-        if kind is nn.Module:
-            plain = type(module).__module__.startswith(("torch.nn.", "torchvision.ops."))
-            return self.operation(node, type(module).__name__ if plain else "")
-        if not _owns_its_weights(module):
+        name = type(module).__name__
+        if kind is nn.Module or name in tracing.TAUGHT:
+            plain = type(module).__module__.startswith(("torch.nn.", "torchvision.ops.")) or name in tracing.TAUGHT
+            return self.operation(node, name if plain else "")
+        if not owns_its_weights(module):
             return self.freeze(node, f"it feeds {node.target}, whose weight is computed (a parametrisation)")
         if len(node.all_input_nodes) != 1:
             return self.freeze(node, f"it feeds {node.target} together with other inputs")
         x = self.values[node.all_input_nodes[0]]
-        if isinstance(x, _Shape):
+        if isinstance(x, Shape):
             return self.freeze(node, f"its width is read by {node.target}")
         if kind is nn.Flatten:
             return self.flatten(node, x, module.start_dim, module.end_dim)
-        if kind in PER_CHANNEL:
-            return self.per_channel(node, x, module)
-        return self.linear(node, x, module)
+        return (self.per_channel if kind in tracing.PER_CHANNEL else self.linear)(node, x, module)
 
     # Layers
 
     def per_channel(self, node, x, module):
         """Batch norm and its like: statistics and affine parameters follow their channels."""
-        if x is None or (isinstance(module, nn.PReLU) and module.num_parameters == 1):
+        size = "num_parameters" if isinstance(module, nn.PReLU) else "num_features"
+        if size == "num_parameters" and module.num_parameters == 1:
             return x
-        x = self.resolve(x, module.num_parameters if isinstance(module, nn.PReLU) else module.num_features)
-        if x is None or x.axis not in (1, -1):
-            return self.freeze(node, f"it feeds {node.target} along another axis than the channels")
-        return self.copy_all(node, x, module)
+        wrong = "" if x and x.axis == 1 else "along another axis than the channels"
+        if x and x.rank is None:  # the channels come last: on axis 1 if there are no others
+            wrong = "" if size == "num_parameters" else "and the number of axes is unknown: begin with nn.Flatten()"
+        elif x and x[1:] == (1, 2) and isinstance(module, tracing.INSTANCE_NORM):
+            wrong = "and without positions it normalises over the channels"
+        return self.copy_all(node, self.entering(node, x, getattr(module, size), wrong), module, size)
 
-    def copy_all(self, node, x, module):
-        for name in ("weight", "bias", "running_mean", "running_var"):
+    def entering(self, node, x, length, wrong):
+        """What a layer reads, made up of so many channels; frozen if that is ``wrong``, or does not add up."""
+        if isinstance(x, Map) and x.parts:
+            if not wrong and (resolved := x.resolved(length)):
+                return resolved
+            self.freeze(node, f"it feeds {node.target} {wrong or 'with other maps whose sizes are not known'}")
+        return x._replace(parts=()) if isinstance(x, Map) else None
+
+    def copy_all(self, node, x, module, *sizes):
+        """A layer whose tensors, and sizes, follow what it reads."""
+        for name in ("weight", "bias", "running_mean", "running_var", *sizes):
             if getattr(module, name, None) is not None:
-                self.follow(f"{node.target}.{name}", 0, x.parts, "copy")
+                self.follow(f"{node.target}.{name}", 0, x.parts if x else (), "copy")
         return x
 
     def linear(self, node, x, module):
         """Convolutions and linear layers: they end one unit and begin the next."""
-        dense, transposed = isinstance(module, nn.Linear), isinstance(module, CONV_TRANSPOSE)
-        weight, groups = f"{node.target}.weight", 1 if dense else module.groups
+        dense, transposed = isinstance(module, nn.Linear), isinstance(module, tracing.CONV_TRANSPOSE)
         sizes = ("in_features", "out_features") if dense else ("in_channels", "out_channels")
         inputs, outputs = (getattr(module, size) for size in sizes)
-        if x is not None:
-            x = self.resolve(x, inputs) if (x.last if dense else x.axis == 1) else None
-            if x is None:
-                self.freeze(node, f"it feeds {node.target} along another axis than the channels")
-        if groups > 1:
-            if not groups == inputs == outputs or transposed:
-                return self.freeze(node, f"it feeds {node.target}, a convolution in {groups} groups")
-            return x and self.copy_all(node, x, module)  # depthwise: a follower like batch norm
-        if x is not None:
-            self.follow(weight, 0 if transposed else 1, x.parts, "share")
-        parts = ((self.outputs.setdefault(node.target, _Channels(outputs, node.target)), 1),)
-        self.follow(weight, 1 if transposed else 0, parts, "copy")
-        if module.bias is not None:
-            self.follow(f"{node.target}.bias", 0, parts, "copy")
+        wrong = "" if x and (x.last if dense else x.axis == 1) else "along another axis than the channels"
+        x = self.entering(node, x, inputs, wrong)
+        if not dense and module.groups > 1:
+            if not module.groups == inputs == outputs or transposed:
+                return self.freeze(node, f"it feeds {node.target}, a convolution in {module.groups} groups")
+            return self.copy_all(node, x, module, "groups", *sizes)  # depthwise: a follower like batch norm
+        parts = ((self.outputs.setdefault(node.target, Channels(outputs, node.target)), 1),)
+        self.follow(f"{node.target}.weight", 0 if transposed else 1, x.parts if x else (), "share")
+        self.follow(f"{node.target}.{sizes[0]}", 0, x.parts if x else (), "share")
+        self.follow(f"{node.target}.weight", 1 if transposed else 0, parts, "copy")
+        for name in ("bias", sizes[1])[module.bias is None :]:
+            self.follow(f"{node.target}.{name}", 0, parts, "copy")
         if dense:
-            return _Map(parts, -1, None) if x is None or x.rank is None else _Map(parts, x.rank - 1, x.rank)
-        return _Map(parts, 1, self.tensors[weight].dim())
+            return Map(parts, -1, None) if x is None or x.rank is None else Map(parts, x.rank - 1, x.rank)
+        return Map(parts, 1, module.weight.dim())
 
     # Operations
 
     def operation(self, node, name):
-        x = self.values.get(node.args[0]) if node.args and isinstance(node.args[0], fx.Node) else None
-        kind = plain_name(name)
-        if kind in TWO_SIDED and len(node.args) == 2:
+        """A function, a method or another layer, by its name ("" if it is not one of PyTorch's)."""
+        args, kind = node.args, plain_name(name)
+        x = self.values.get(args[0]) if args and isinstance(args[0], fx.Node) else None
+        if kind in tracing.TWO_SIDED and len(args) == 2:
             return self.two_sided(node)
         if name in ("cat", "concat", "concatenate"):
             return self.concatenate(node, _argument(node, 1, "dim", _argument(node, 1, "axis", 0)))
-        if (name == "getattr" and node.args[1] == "shape") or (name == "size" and len(node.args) == 1):
-            return _Shape(x) if isinstance(x, _Map) else None
-        if name in ("size", "getitem") and isinstance(node.args[1], int):
-            seen = x.of if isinstance(x, _Shape) else x if name == "size" else None
-            harmless = seen and seen.rank is not None and node.args[1] % seen.rank != seen.axis
-            if harmless or (seen and not node.users):
-                return None
-        if name in ("_assert", "dim") or (name == "getattr" and node.args[1] in TYPE_QUESTIONS):
-            return None
-        if isinstance(x, _Map) and len(self.inputs(node)) == 1:
-            if kind in ELEMENTWISE and len(node.all_input_nodes) == 1:
+        if (name == "getattr" and args[1] == "shape") or (name == "size" and len(args) == 1):
+            return Shape(x) if not isinstance(x, Shape) else None
+        if name == "size" or (name == "getitem" and isinstance(x, Shape)):
+            return self.entry(node, x.of if isinstance(x, Shape) else x, args[1])
+        if name in ("_assert", "dim") or (name == "getattr" and args[1] in tracing.TYPE_QUESTIONS):
+            return NUMBER
+        others = [self.values[other] for other in node.all_input_nodes if self.values[other] is not x]
+        alone = x is not None and all(isinstance(value, str) for value in others)
+        if kind in tracing.ELEMENTWISE or name in tracing.TAUGHT:
+            if alone and not isinstance(x, Shape):
                 return x
-            if kind in SPATIAL and x.axis == 1 and x.rank is not None and x.rank > 2:
+        elif isinstance(x, Map) and len(self.inputs(node)) == 1:
+            if kind in tracing.SPATIAL and x.axis == 1 and x.rank is not None and x.rank > 2:
                 return x
-            if name == "flatten":
-                return self.flatten(node, x, _argument(node, 1, "start_dim", 0), _argument(node, 2, "end_dim", -1))
-            if name in ("mean", "permute", "transpose") and x.rank is not None:
+            if name in tracing.MOVING and alone and x.rank is not None:
                 return self.moved(node, x, name)
-        if name in ("view", "reshape") and isinstance(x, _Map):
-            sizes = node.args[1:] if len(node.args) > 2 else node.args[1]
-            if isinstance(sizes, tuple | list) and len(sizes) == 2 and sizes[1] == -1:
+        if name == "flatten":
+            return self.flatten(node, x, _argument(node, 1, "start_dim", 0), _argument(node, 2, "end_dim", -1))
+        if name in ("view", "reshape"):
+            first, *rest = args[1:] if len(args) > 2 or not isinstance(args[1], tuple | list) else args[1]
+            if rest == [-1] and isinstance(first, fx.Node) and self.values[first] == BATCH:
                 return self.flatten(node, x, 1, -1)
         return self.freeze(node, f"it feeds {name or node.target} ({node.name}), which may mix channels")
 
+    def entry(self, node, x, index):
+        """``x.shape[index]``: a number, if it is not that of the channels."""
+        grows = isinstance(x, Map) and x.parts
+        if not grows or (x.rank is not None and len(node.all_input_nodes) == 1):
+            there = (range(x.rank) if grows else range(9))[index] if len(node.all_input_nodes) == 1 else -1
+            if not grows or x.axis not in (there if isinstance(index, slice) else [there]):
+                return BATCH if there == 0 else NUMBER
+        return self.freeze(node, f"its width is read by {node.name}") if node.users else None
+
     def two_sided(self, node):
         """Additions and products: both sides must grow alike."""
-        left, right = (self.values.get(a) if isinstance(a, fx.Node) else "number" for a in node.args[:2])
-        if "number" in (left, right) and not isinstance(left, _Shape) and not isinstance(right, _Shape):
-            return left if right == "number" else right
-        if isinstance(left, _Map) and isinstance(right, _Map) and left.shape == right.shape:
+        left, right = (self.values.get(a) if isinstance(a, fx.Node) else NUMBER for a in node.args[:2])
+        for one, other in ((left, right), (right, left)):
+            if isinstance(other, str) and not isinstance(one, Shape):
+                return NUMBER if isinstance(one, str) else one
+        if isinstance(left, Map) and isinstance(right, Map) and left.shape == right.shape:
             return _united(left, right)
         return self.freeze(node, f"{node.name} joins it with something of another or unknown width")
 
@@ -214,63 +182,63 @@ class Reader:
         listed = node.args and isinstance(node.args[0], list | tuple)
         maps = [self.values.get(n) for n in node.args[0]] if listed else [None]
         first = maps[0]
-        if all(isinstance(m, _Map) and (m.axis, m.rank) == first[1:] for m in maps):
-            if axis == first.axis or (first.rank is not None and axis % first.rank == first.axis):
-                return _Map(tuple(part for m in maps for part in m.parts), *first[1:])
+        if all(isinstance(m, Map) and (m.axis, m.rank) == first[1:] for m in maps):
+            # where the rank is unknown, axis 1 may be that of tokens; but then the next layer's width does not fit
+            if axis == first.axis or (axis % first.rank == first.axis if first.rank else axis == 1):
+                return Map(tuple(part for m in maps for part in m.parts), *first[1:])
             if all(m.shape == first.shape for m in maps):  # along another axis: the channels must stay alike
                 return _united(*maps)
         return self.freeze(node, f"{node.name} concatenates it with something of unknown width")
 
     def flatten(self, node, x, start, end):
-        if x is None or x.rank is None or x.rank == 2:
-            return x
-        if x.axis == 1 and start % x.rank == 1 and end % x.rank == x.rank - 1:
-            return _Map(tuple((channels, None) for channels, _ in x.parts), 1, 2)
-        if x.axis < start % x.rank:
-            return x._replace(rank=x.rank - (end % x.rank - start % x.rank))
+        if not isinstance(x, Map) or x.rank is None:
+            return (x or Map((), 0, 2)) if (start, end) == (1, -1) else self.freeze(node, f"it feeds {node.name}")
+        start, end = start % x.rank, end % x.rank
+        flat = x._replace(rank=x.rank - (end - start))
+        if start == end or x.axis < start:
+            return flat
+        if x.axis > end:
+            return flat._replace(axis=x.axis - (end - start))
+        if x.axis == start and all(repeat == 1 for _, repeat in x.parts):
+            return flat._replace(parts=tuple((channels, node.name) for channels, _ in x.parts))
         return self.freeze(node, f"{node.name} flattens it together with other axes")
 
     def moved(self, node, x, name):
-        """Where the axis of the channels goes: tried on a tensor without data whose sizes tell its axes apart."""
-        probe = torch.empty([axis + 2 for axis in range(x.rank)], device="meta")
-        shape = [*getattr(probe, name)(*node.args[1:], **node.kwargs).shape]
-        if x.axis + 2 in shape:
-            return x._replace(axis=shape.index(x.axis + 2), rank=len(shape))
-        return self.freeze(node, f"{node.name} averages over the channels")
+        """Functions that move, drop or shorten axes."""
+        if there := tracing.axis_after(node, name, x.axis, x.rank):
+            return x._replace(axis=there[0], rank=there[1])
+        return self.freeze(node, f"{node.name} takes some of the channels, or all together ({name})")
 
     # Bookkeeping
 
-    def resolve(self, x, length):
-        """Fill in the repeat of a flattened map from the length that its consumer expects."""
-        channels = sum(c.size for c, _ in x.parts)
-        if any(repeat is None for _, repeat in x.parts):
-            x = x._replace(parts=tuple((c, length // channels) for c, _ in x.parts))
-        return x if sum(c.size * repeat for c, repeat in x.parts) == length else None
-
     def follow(self, tensor, axis, parts, kind):
-        """Note that this axis of this tensor consists of these channels; a second call must agree with the first."""
+        """Note that this axis of this tensor consists of these channels; a second call must agree with the first.
+
+        No ``parts``: something that cannot grow.
+        """
         known, _ = self.layouts.setdefault((tensor, axis), (parts, kind))
         if [(c.size, r) for c, r in known] == [(c.size, r) for c, r in parts]:
-            _united(_Map(known, axis, None), _Map(parts, axis, None))
+            _united(Map(known, axis, None), Map(parts, axis, None))
         else:
             for channels, _ in (*known, *parts):
                 channels.freeze(f"{tensor} is used with inputs of different make-up")
 
-    def inputs(self, node) -> list[_Map]:
-        values = (self.values.get(n) for n in node.all_input_nodes)
-        return [v.of if isinstance(v, _Shape) else v for v in values if v is not None]
+    def inputs(self, node) -> list[Map]:
+        values = [getattr(self.values.get(n), "of", self.values.get(n)) for n in node.all_input_nodes]
+        return [value for value in values if isinstance(value, Map)]
 
     def freeze(self, node, reason):
         for x in self.inputs(node):
             for channels, _ in x.parts:
                 channels.freeze(reason)
 
-    def freeze_what_is_tied(self):
+    def finish(self):
+        """What only the whole tells: tensors that are tied, or that the forward reads itself."""
         uses = Counter(id(p) for module in set(self.modules.values()) for p in module._parameters.values())
-        for (tensor, _), (parts, _) in self.layouts.items():
-            if uses[id(self.tensors[tensor])] > 1:
-                for channels, _ in parts:
-                    channels.freeze(f"{tensor} is tied to another layer's")
+        for (name, _), (parts, _) in self.layouts.items():
+            tensor = id(self.tensors.get(name, self))
+            for channels, _ in parts if uses[tensor] > 1 or tensor in self.used else ():
+                channels.freeze(f"{name} is {'tied to another' if uses[tensor] > 1 else 'read by the forward itself'}")
 
 
 def _united(first, *others):
@@ -279,11 +247,6 @@ def _united(first, *others):
         for (a, _), (b, _) in zip(first.parts, other.parts):
             a.union(b)
     return first
-
-
-def _owns_its_weights(module):
-    """False where a weight is computed from others: ``torch.nn.utils.parametrize``, weight and spectral norm."""
-    return all(name in module._parameters for name in ("weight", "bias") if hasattr(module, name))
 
 
 def _argument(node, position, name, default):

@@ -1,59 +1,72 @@
-"""Reads the forward of a model with ``torch.fx``, down to the layers whose weights growlab knows how to grow.
+"""What is known of a tensor while a model is read: its sets of channels, and where they lie.
 
-What ``units`` and ``splitting`` begin with (flow: model, **units**, propose).
+What ``units`` begins with (flow: model, **units**, propose).
 """
 
-import os
-import traceback
+from typing import NamedTuple
 
-import torch
-from torch import fx, nn
-
-TORCH = os.path.dirname(torch.__file__)
-CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-PER_CHANNEL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.PReLU,
-               nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)  # fmt: skip
+from torch import Tensor, nn
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, module, name):
-        return layer_type(module) is not nn.Module or super().is_leaf_module(module, name)
-
-
-def trace(model: nn.Module) -> fx.Graph:
-    """The graph of a model's forward; an error that says what to do if ``torch.fx`` cannot read it."""
-    if hasattr(model, "_orig_mod"):
-        raise ValueError("a compiled model cannot be read: grow model._orig_mod, then compile it again")
-    if isinstance(model, torch.jit.ScriptModule):
-        hint = "grow the Python model that it was made from, then script it again"
-        raise ValueError(f"a scripted model cannot be read: {hint}")
-    try:
-        return _Tracer().trace(model)
-    except Exception as error:
-        calls = traceback.extract_tb(error.__traceback__)
-        own = [call for call in calls if not call.filename.startswith((TORCH, __file__))]
-        where = f"{own[-1].filename}, line {own[-1].lineno}: {own[-1].line}" if own else "unknown line"
-        what = "What the forward does must not depend on values of tensors"
-        hint = "move that part into a function under @torch.fx.wrap, or grow the submodule below it"
-        raise ValueError(f"torch.fx cannot read {type(model).__name__} ({error}) at {where}. {what}: {hint}") from error
-
-
-def layer_type(module: nn.Module) -> type:
-    """The known layer type that a module behaves as; ``nn.Module`` if a subclass changes what the layer computes."""
-    for base in type(module).__mro__:
-        if base in (*CONV, *CONV_TRANSPOSE, *PER_CHANNEL, nn.Linear, nn.Flatten):
-            methods = ("forward", "_conv_forward")
-            same = all(getattr(type(module), m, None) is getattr(base, m, None) for m in methods)
-            return base if same and "forward" not in vars(module) else nn.Module
-    return nn.Module
-
-
-def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name, tied ones under each of their names."""
     return {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers(remove_duplicate=False))}
 
 
-def plain_name(name: str) -> str:
-    """One name for a function, its in-place twin and its layer: leakyrelu for leaky_relu, leaky_relu_ and LeakyReLU."""
-    return name.lower().replace("_", "")
+class Channels:
+    """A set of channels: a node of the union-find forest."""
+
+    def __init__(self, size, layer):
+        self.size, self.parent, self.layers, self.reason = size, self, [layer], ""
+
+    @property
+    def root(self):
+        while self.parent is not self:
+            self = self.parent
+        return self
+
+    def union(self, other):
+        a, b = self.root, other.root
+        if a is not b:
+            b.parent = a
+            a.layers += [layer for layer in b.layers if layer not in a.layers]
+            a.reason = a.reason or b.reason
+
+    def freeze(self, reason):
+        self.root.reason = self.root.reason or reason
+
+
+class Map(NamedTuple):
+    """What is known of a tensor in the graph: which channels lie along which axis.
+
+    ``parts``: (channels, repeat) in order; none if nothing in it grows. ``rank`` is None where it depends on the input,
+    then ``axis`` is -1. ``repeat`` is the name of a flatten until a consumer tells how many positions there were.
+    """
+
+    parts: tuple
+    axis: int
+    rank: int | None
+
+    @property
+    def shape(self):  # maps of equal width that were flattened have equally many positions
+        unknown = {repeat for _, repeat in self.parts if isinstance(repeat, str)}
+        return self.axis, self.rank, [(c.size, "?" if {repeat} == unknown else repeat) for c, repeat in self.parts]
+
+    @property
+    def last(self):
+        return self.axis == -1 or self.axis + 1 == self.rank
+
+    def resolved(self, length):
+        """The number of positions filled in, from the length that a consumer expects; None if that does not fit."""
+        unknown = {repeat for _, repeat in self.parts if isinstance(repeat, str)}
+        known = sum(c.size * repeat for c, repeat in self.parts if repeat not in unknown)
+        many, rest = divmod(length - known, sum(c.size for c, repeat in self.parts if repeat in unknown) or length + 1)
+        if len(unknown) > 1 or rest or many != max(many, len(unknown)):
+            return None
+        return self._replace(parts=tuple((c, many if repeat in unknown else repeat) for c, repeat in self.parts))
+
+
+class Shape(NamedTuple):
+    """``x.shape``: harmless unless someone reads the entry of the channels."""
+
+    of: Map | None

@@ -4,14 +4,13 @@ Second station of the flow (data, model, **units**, propose, plan, apply, train)
 layers. The model is read once (graph.py, channels.py) and left as it is.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
 from growlab.structure.channels import Reader
-from growlab.structure.graph import trace
-from growlab.watching import evaluating
+from growlab.tracing import TAUGHT, readings
 
 
 class Edit(NamedTuple):
@@ -42,6 +41,7 @@ class Unit:
     layers: tuple[str, ...]
     edits: tuple[Edit, ...]
     frozen: str = ""
+    sizes: tuple[Edit, ...] = field(default=(), repr=False)  # of what layers keep beside tensors: out_features, groups
     producer: Tensor | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -55,38 +55,66 @@ class Unit:
         return self.producer.detach().movedim(self.filters.axis, 0).flatten(1)
 
 
-def units(model: nn.Module, coupled: bool = False, explain: bool = False) -> list[Unit]:
+class Listing(list):
+    """Units that print as a table: name, neurons, what follows them, and why they are frozen."""
+
+    def __repr__(self):
+        rows = [("unit", "neurons", "followed by", "frozen because")]
+        for unit in self:
+            layers = dict.fromkeys(edit.tensor.rpartition(".")[0] for edit in unit.edits)
+            layers.pop(unit.name)
+            rows.append((unit.name, str(unit.neurons), ", ".join(layers), unit.frozen or "-"))
+        wide = [max(map(len, column)) for column in zip(*rows)]
+        return "\n".join("  ".join(map(str.ljust, row, wide)).rstrip() for row in rows)
+
+
+def units(model: nn.Module, coupled=False, explain=False, elementwise: tuple[str, ...] = ()) -> list[Unit]:
     """The units of a model, in the order in which the model computes them.
 
     By default the units with one producer, which is what splitting and Firefly take. ``coupled=True`` adds those
-    with several (residual streams, squeeze-excite). ``explain=True`` adds the frozen ones as well: ``unit.frozen``
-    says why. Raises ``ValueError`` for models that ``torch.fx`` cannot read.
+    with several (residual streams, squeeze-excite). ``explain=True`` adds the frozen ones as well, and prints as a
+    table: ``unit.frozen`` says why. Units are frozen as well if none of their weights is trained, but others are.
+
+    ``elementwise``: names of your own functions (under ``@torch.fx.wrap``) and classes of layers that treat every
+    number by itself; from then on they are known, to all that grows. Raises ``ValueError`` for models that
+    ``torch.fx`` cannot read.
     """
+    TAUGHT.update(elementwise)
+    found, some = all_units(model), any(p.requires_grad for p in model.parameters())
+    tensors = dict(model.named_parameters(remove_duplicate=False)) if some else {}
+    for place, unit in enumerate(found):
+        weights = [tensors[e.tensor] for e in unit.edits if e.tensor in tensors and tensors[e.tensor].dim() > 1]
+        if weights and not any(weight.requires_grad for weight in weights):
+            found[place] = replace(unit, frozen=unit.frozen or "none of its weights is trained (requires_grad=False)")
+    if explain:
+        return Listing(found)
+    return [unit for unit in found if not unit.frozen and (coupled or len(unit.layers) == 1)]
+
+
+def all_units(model: nn.Module) -> list[Unit]:
+    """All units of a model, frozen or not, whether their weights are trained or not."""
     reader = Reader(model)
-    with evaluating(model):  # which also brings the modes back
-        for mode in (True, False):  # a branch on self.training must be followed whichever way it goes
-            model.train(mode)
-            reader.read(trace(model))
-    reader.freeze_what_is_tied()
-    return [unit for unit in _units_of(reader) if explain or (not unit.frozen and (coupled or len(unit.layers) == 1))]
-
-
-def _units_of(reader) -> list[Unit]:
-    edits = {channels.root: [] for channels in reader.outputs.values()}
+    for graph, by_flag in readings(model):  # a branch on self.training must be followed whichever way it goes
+        reader.read(graph, by_flag)
+    reader.finish()
+    edits, sizes = ({channels.root: [] for channels in reader.outputs.values()} for _ in range(2))
     for (tensor, axis), (parts, kind) in reader.layouts.items():
         offset = 0
         for channels, repeat in parts:
-            edits[channels.root].append(Edit(tensor, axis, kind, offset, repeat))
+            place = edits if tensor in reader.tensors else sizes
+            place[channels.root].append(Edit(tensor, axis, kind, offset, repeat))
             offset += channels.size * repeat
-    return [
-        Unit(c.layers[0], c.size, tuple(c.layers), tuple(found), c.reason, reader.tensors[f"{c.layers[0]}.weight"])
-        for c, found in edits.items()
-    ]
+    found = []
+    for c, own in edits.items():
+        reason = c.reason or ("" if any(edit.kind == "share" for edit in own) else "no layer reads it")
+        rest = (reason, tuple(sizes[c]), reader.tensors[f"{c.layers[0]}.weight"])
+        found.append(Unit(c.layers[0], c.size, tuple(c.layers), tuple(own), *rest))
+    return found
 
 
 def units_with(model: nn.Module, widths: dict[str, int]) -> dict[str, Unit]:
     """The units of a model by name, if those in ``widths`` have so many neurons; a ``ValueError`` if not."""
-    found = {unit.name: unit for unit in units(model, coupled=True)}
+    found = {unit.name: unit for unit in all_units(model) if not unit.frozen}
     now = {name: found[name].neurons if name in found else "missing" for name in widths}
     if other := {name: (width, now[name]) for name, width in widths.items() if now[name] != width}:
         hint = "propose again for this model"
