@@ -2,11 +2,14 @@
 
 import copy
 import itertools
+import os
 import threading
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
 from oracles import change, outputs, split_hessian, unsettle
 from torch import nn
 
@@ -597,3 +600,102 @@ def test_what_stays_linear_behind_the_activation_has_the_exact_matrix(f):
     hessian = split_hessian(model, gl.units(model)[0], 0, images, labels)
     assert (matrices[0] - hessian).abs().max() < 1e-10 * hessian.abs().max()
     assert torch.isfinite(outputs(model, images, False)).all()
+
+
+# Random models of the kinds above: kept, frozen, or refused in words
+
+
+class Drawn(nn.Module):
+    """Blocks in a row on maps (N, 6, 8, 8), each of a kind; one layer is shared by all blocks that reuse it."""
+
+    def __init__(self, blocks, head):
+        super().__init__()
+        self.blocks, self.head, self.calls = blocks, head, 0
+        self.stem, self.shared, self.norm = conv(3, 6), conv(6, 6), nn.InstanceNorm2d(6)
+        self.own = nn.ModuleList(conv(6, 6) for _ in blocks)
+        self.bypass = nn.ModuleList(conv(6, 6, 1) for _ in blocks)
+        self.scale, self.bare = nn.Parameter(torch.ones(())), nn.BatchNorm2d(6, affine=False, track_running_stats=False)
+        self.register_buffer("seen", torch.zeros(()))
+        self.maps, self.pooled = nn.Linear(6 * 64, 4), nn.Linear(6, 4)
+        self.scales, self.sides = nn.Linear(6 * 20, 4), nn.Linear(6 * 16 + 6, 4)
+
+    def forward(self, x, extra=None, twice=False):
+        self.calls += 1
+        if self.training:
+            self.seen = self.seen + x.detach().mean()
+        x = self.stem(x)
+        for kind, own, bypass in zip(self.blocks, self.own, self.bypass):
+            x = self.block(kind, own, bypass, x)
+        if extra is not None:
+            x = x + self.shared(extra)
+        if self.head == "maps":
+            return self.maps(x.flatten(1))
+        if self.head == "pooled":
+            return self.pooled(x.sum((2, 3)) / x.shape[2])
+        large = F.adaptive_avg_pool2d(x, 4).flatten(1)
+        if self.head == "scales":
+            return self.scales(torch.cat([large, F.adaptive_avg_pool2d(x, 2).flatten(1)], 1))
+        return self.sides(torch.cat([large, x.mean((2, 3))], 1)) * (2 if twice else 1)
+
+    def block(self, kind, own, bypass, x):
+        if kind == "reused":
+            return torch.tanh(self.shared(torch.tanh(self.shared(x))))
+        if kind == "in place":
+            return F.relu(own(x), inplace=True).mul_(0.5)
+        if kind == "bare norm":
+            return self.bare(self.norm(own(x)))
+        if kind == "own norm":
+            return torch.tanh(bypass(nn.functional.instance_norm(own(x))))
+        if kind == "cell":
+            h = torch.zeros_like(x)
+            for _ in range(2):
+                h = torch.tanh(own(x) + bypass(h))
+            return h
+        if kind == "frozen":
+            own.requires_grad_(False)
+            bypass.requires_grad_(False)
+            return bypass(torch.relu(own(x)))
+        if kind == "weight":
+            return own(x) + own.weight.mean()
+        return F.pad(own(x)[:, :, :-1], (0, 0, 0, 1)) * self.scale + bypass(x)
+
+
+KINDS = ["reused", "in place", "bare norm", "own norm", "cell", "frozen", "weight", "slice"]
+EXAMPLES = int(os.environ.get("GROWLAB_EXAMPLES", 50))  # more for a long search
+
+
+@given(st.lists(st.sampled_from(KINDS), max_size=4), st.sampled_from(["maps", "pooled", "scales", "sides"]))
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_every_random_model_is_kept_frozen_or_refused(blocks, head):
+    torch.manual_seed(0)
+    model = Drawn(blocks, head).double()
+    model(IMAGES)
+    before, calls = copy.deepcopy(model.state_dict()), model.calls
+    try:
+        found = gl.units(model, coupled=True, explain=True)
+    except ValueError as error:
+        event("refused")
+        assert "torch.fx cannot read" in str(error)
+        return
+    assert model.calls == calls and all(torch.equal(a, b) for a, b in zip(before.values(), model.state_dict().values()))
+    if all(unit.frozen for unit in found):
+        return event("frozen")
+    event("kept")
+    images = IMAGES.flip(0).clone()
+    extra = torch.randn(8, 6, 8, 8, dtype=torch.float64)
+    more = [unit.name for unit in found if not unit.frozen]
+    given_extra = both(model, (images, extra), False)
+    twice = model.eval()(images, twice=True)
+    assert kept_as_it_is(model, images, more) < 1e-9
+    torch.testing.assert_close(both(model, (images, extra), False), given_extra, rtol=0, atol=1e-9)
+    torch.testing.assert_close(model.eval()(images, twice=True), twice, rtol=0, atol=1e-9)
+
+
+def kept_as_it_is(model, images, names):
+    """Every unit that can grow does; the largest change of an output in both modes, relative to their size."""
+    before = [both(model, (images,), train) for train in (False, True)]
+    found = {unit.name: unit for unit in gl.units(model, coupled=True)}
+    new = [Candidate(name, parent) for name in names for parent in (0, 0, 5)]
+    gl.apply(model, GrowthPlan("all", {name: found[name].neurons for name in names}, tuple(new)))
+    after = [both(model, (images,), train) for train in (False, True)]
+    return max(((a - b).abs().max() / b.abs().max()).item() for a, b in zip(after, before))
