@@ -84,13 +84,6 @@ def bootstrap(penalty, base):
 
 PAIRED_INTERVAL = Exercise(
     "paired-interval", paired_interval, arms,
-    hints=(
-        "A seed that is good for one arm is often good for the other. Subtract first, seed by "
-        "seed: n differences are left.",
-        "The mean of n differences has the standard error sd/√n, where the sd divides by n − 1.",
-        "How many standard errors to each side? stats.t.ppf(0.975, n - 1), from scipy: 2.78 "
-        "for five seeds, and 1.96 only for very many.",
-    ),
     mistakes={
         "You compared two groups of strangers. Entry i of both arms has the same seed: subtract seed by seed first.":
             unpaired,
@@ -137,13 +130,6 @@ def agrees_with_a_simulation(answer, k):
 
 BEST_OF_THIRTY = Exercise(
     "best-of-thirty", best_of, tries,
-    hints=(
-        "Simulate it: torch.randn(100000, k) is k runs, 100,000 times. What is the best of each row, on average?",
-        "For the chance put the one more run into the same row: of k + 1 runs that are alike, "
-        "how often is a certain one the best?",
-        "In 1 of k + 1, so the best of the k wins in k of k + 1. The gain is "
-        "torch.randn(100000, k).amax(1).mean(), or ∫ x dΦ(x)ᵏ.",
-    ),
     mistakes={
         "√k belongs to the error of a mean. The best of k grows far more slowly: thirty runs gain 2.04, not 5.5.":
             lambda k: (math.sqrt(k), ANY),
@@ -219,13 +205,6 @@ def best_single_run(validation, test):
 
 CHOOSE_HONESTLY = Exercise(
     "choose-honestly", choose, sweeps,
-    hints=(
-        "Two jobs, two sets: validation chooses K, and the test judges what was chosen. A row "
-        "is a K; average over its seeds.",
-        "validation.mean(1).argmax() is the K that you choose. Until then, nothing may look at the test.",
-        "Report test[index].mean(): the test accuracy of the chosen row, over its seeds, "
-        "whether or not another row has a better one.",
-    ),
     mistakes={
         "You chose by the test. Then the best of many tries is no measurement any more: thirty "
         "K that do nothing gain two standard deviations.":
@@ -302,14 +281,6 @@ def one_sided(effect, sd):
 
 SEEDS_NEEDED = Exercise(
     "seeds-needed", seeds_needed, effects,
-    hints=(
-        "Try n = 2, 3, 4, … For each: how often does the t test of n differences reject? Stop "
-        "at the first n with 80 % or more.",
-        "You may simulate: 10,000 rows of effect + sd * torch.randn(n). t = mean / (std / √n) "
-        "rejects if |t| > stats.t.ppf(0.975, n - 1).",
-        "Without a simulation: t has a noncentral t distribution. Its shift is effect/sd · √n, "
-        "the power stats.nct.sf(limit, n - 1, shift).",
-    ),
     mistakes={
         "Right if sd were known. It is estimated from the same seeds. Use t: 10 seeds, not 8, "
         "where the effect is one sd.": lambda effect, sd: ((1.96 + 0.8416) * sd / effect) ** 2,
@@ -359,11 +330,6 @@ def costs_the_same(answer, costs, extra):
 
 EQUAL_COMPUTE = Exercise(
     "equal-compute", equal_compute, schedules,
-    hints=(
-        "What has the grown run cost? All its epochs, the small ones too, and what its growths have cost.",
-        "The control has the final size from the start: what does each of its epochs cost? The last of costs says it.",
-        "round((sum(costs) + extra) / costs[-1]).",
-    ),
     mistakes={
         "As many epochs as the grown run, but all of them at the full price: the control gets more compute.":
             lambda costs, extra: len(costs),

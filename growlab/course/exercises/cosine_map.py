@@ -55,12 +55,6 @@ def nan_for_zeros(weight):
 
 COSINE_MAP = Exercise(
     "cosine-map", cosine_map, filters,
-    hints=(
-        "A cosine is the inner product of two vectors of length one. What must be done to each row first?",
-        "With rows of length one, all inner products are one matrix product: rows @ rows.T.",
-        "weight.flatten(1) makes a row of each filter; .norm(dim=1, keepdim=True) gives the "
-        "lengths. Beware of a length of 0.",
-    ),
     mistakes={
         "You normalised the columns. A neuron is a row: sum over dim=1.": columns,
         "You divided by the length of the whole weight. Each neuron has a length of its own.": one_length,
@@ -136,13 +130,6 @@ def nothing_over_nothing(weight):
 
 MEAN_IN_ONE_VECTOR = Exercise(
     "mean-in-one-vector", mean_cosine, matrices,
-    hints=(
-        "Write ‖Σ ŵ‖² as a double sum. Which of its terms are in the mean, and which are not?",
-        "The terms with i = j are the diagonal of the map: take Σ ‖ŵ_i‖² away. n(n − 1) terms are left.",
-        "rows = F.normalize(weight, dim=1); rows.sum(0) is the resultant; (resultant @ "
-        "resultant − rows.square().sum()) is the sum.",
-        "One neuron has no pairs: divide by max(n * (n - 1), 1).",
-    ),
     mistakes={
         "The diagonal is still in it: each filter's cosine with itself. Take Σ ‖ŵ_i‖² away.": with_diagonal,
         "You divided by n². Without the diagonal there are n(n − 1) entries.": over_all_entries,
@@ -181,11 +168,6 @@ def fools(answer):
 
 FOOL_THE_MEAN = Exercise(
     "fool-the-mean", fool_the_mean, lambda: [()],
-    hints=(
-        "The mean is zero where ‖Σ ŵ‖² = n. So look for n unit vectors whose sum is √n long.",
-        "With four filters the sum must be 2 long. Which two filters alone have such a sum?",
-        "Two equal ones. The other two must add nothing to the sum: b and −b.",
-    ),
     mistakes={
         FEW: lambda: torch.tensor([[1.0, 0.0], [-1.0, 0.0]]),
         NO_TWINS: lambda: torch.eye(4),
@@ -225,12 +207,6 @@ def with_what_lies_along(weight):
 
 PUSH = Exercise(
     "push", push, directions,
-    hints=(
-        "First pretend that the unit rows are free: what is the derivative of ŵ_i · Σ ŵ_j for j ≠ i?",
-        "Each pair is in the sum twice, as (i, j) and as (j, i): so 2/(n(n − 1)) · Σ ŵ_j.",
-        "Now ŵ_i = w_i/‖w_i‖: its derivative removes what lies along ŵ_i, and divides by ‖w_i‖.",
-        "sideways = others − (others · ŵ) ŵ, row by row: (others * rows).sum(1, keepdim=True) * rows.",
-    ),
     mistakes={
         "It has a part along the filter itself. Project: (I − ŵ_i ŵ_iᵀ) takes that part away.": with_what_lies_along,
         "It is half of the gradient: each pair counts twice, as (i, j) and as (j, i).": lambda weight: push(weight) / 2,
@@ -283,11 +259,6 @@ def half(a, b):
 
 SEE_THE_ANGLE = Exercise(
     "see-the-angle", see_the_angle, pairs,
-    hints=(
-        "The cosine of a small angle t is 1 − t²/2: at t = 1e-9 the computer sees 1. Which length grows like t itself?",
-        "That of the difference of the two unit vectors: 2 sin(t/2). And their sum has length 2 cos(t/2).",
-        "tan(t/2) is the ratio of the two: 2 * torch.atan2(length of the difference, length of the sum).",
-    ),
     mistakes={
         "A ruler that cannot see twins: near 1 the cosine has no digits left for the angle. Do not go through arccos.":
             arccos,

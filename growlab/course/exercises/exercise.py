@@ -4,6 +4,7 @@ import base64
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -25,16 +26,21 @@ class Exercise:
     tensors are float64. The answer must equal the solution on all of them by ``same(got, expected)``, unless that is
     None: then many answers are right, and the ``properties`` decide alone. A property is a function (answer,
     *arguments) that returns None, or a sentence on what is wrong. ``mistakes``: {hint: function that makes it}; an
-    answer that agrees with one on all cases gets its hint. ``hints`` lead to the solution, a step each.
+    answer that agrees with one on all cases gets its hint.
     """
 
     id: str
     solution: Callable
     cases: Callable
-    hints: tuple[str, ...]
     mistakes: dict[str, Callable]
     properties: tuple[Callable, ...] = ()
     same: Callable | None = lambda got, expected: equal(got, expected)
+
+    @property
+    def hints(self) -> list[str]:
+        """They lead to the solution, a step each: the lines of its section in hints.md."""
+        section = Path(__file__).with_name("hints.md").read_text(encoding="utf-8").split(f"\n## {self.id}\n")[1]
+        return [line[2:] for line in section.partition("\n## ")[0].splitlines() if line.startswith("- ")]
 
 
 @dataclass(frozen=True)

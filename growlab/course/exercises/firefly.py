@@ -59,12 +59,6 @@ def gate_on_incoming(x, w, out, v, u, o, gates):
 
 PERTURBED_LAYER = Exercise(
     "perturbed-layer", perturbed_layer, layers,
-    hints=(
-        "First the twins. One has the weights w + y·v, the other w − y·v, and each has half of the outgoing weight.",
-        "gates[:n, None] * v multiplies each row of v by the gate of its neuron.",
-        "The next layer reads twins @ out.T + fresh @ o.T, where fresh = tanh(x uᵀ), each "
-        "column times its gate, gates[n:].",
-    ),
     mistakes={
         "Two twins, each with the full outgoing weight, say everything twice: the ½ is missing.": without_half,
         "Both twins moved the same way. One takes w + y·v, the other w − y·v.": same_sign_twice,
@@ -99,12 +93,6 @@ def is_the_slope_of_a_gate(answer, direction, gradient, gate):
 
 GATE_SCORE = Exercise(
     "gate-score", gate_score, directions,
-    hints=(
-        "The loss sees y and v only through their product p = y·v. What are ∂L/∂y and ∂L/∂v, if ∂L/∂p is known?",
-        "∂L/∂v = y ∂L/∂p, and ∂L/∂y = ⟨v, ∂L/∂p⟩. Put the first into the second.",
-        "So ∂L/∂y = ⟨v, ∂L/∂v⟩ / y: multiply, sum over each row with .sum(1), divide by the "
-        "gate. The score is minus that.",
-    ),
     mistakes={
         "The sign is turned around: a candidate is good if more of it lowers the loss.":
             lambda direction, gradient, gate: (direction * gradient).sum(1) / gate,
@@ -136,10 +124,6 @@ def the_meter_shows_the_gain(answer, c, q):
 
 WHERE = Exercise(
     "where-to-read-the-meter", where, parabolas,
-    hints=(
-        "The gain is L(0) − L(1). Write it down with c and q; L₀ cancels.",
-        "The meter shows −L′(y) = −(c + q·y). For which y is that equal to −(c + ½q)?",
-    ),
     mistakes={
         "At the end, y = 1, the meter shows −(c + q): the bend q counts twice. Try c = 0, a split: double its gain.":
             lambda c, q: 1.0,
@@ -195,11 +179,6 @@ def later_of_equals(scores, k):
 
 PICK = Exercise(
     "pick-k", pick, scored_layers,
-    hints=(
-        "Make one list of all candidates first, as pairs (layer, index). Then sort it by score and cut it after k.",
-        "sorted(…, key=lambda pair: -scores[pair[0]][pair[1]]) puts the best first, and leaves "
-        "equal ones in their order.",
-    ),
     mistakes={
         "A threshold lets in all that are equal to it, more than k. Sort, and cut the list after k.":
             all_above_threshold,
@@ -269,13 +248,6 @@ def silent_fresh(w, out, v, u, o, splits, fresh):
 
 BUILT = Exercise(
     "built-is-scored", build, plans,
-    hints=(
-        "Clone w and out first, then halve the columns of the split neurons: out[:, splits] /= 2.",
-        "A split neuron keeps its place with w + v, and its twin goes to the end with w − v "
-        "and a copy of the halved column.",
-        "Fresh neurons: rows u[fresh] to the end of w, columns o[:, fresh] to the end of out. "
-        "torch.cat joins them all.",
-    ),
     mistakes={
         "The twins together say twice what the neuron said: halve the outgoing weights of each.": not_halved,
         "Only one twin moved. The other one must go the opposite way, w − v.": one_twin_moves,

@@ -56,11 +56,6 @@ def colours_apart(image, mask, order):
 
 HIDE_A_PART = Exercise(
     "hide-a-part", hide, parts_to_hide,
-    hints=(
-        "image[:, mask] takes the k pixels of the part out of all three colours at once: (3, k).",
-        "Put them back in another order: … = image[:, mask][:, order].",
-        "Work on a copy, image.clone(): the picture itself is needed again.",
-    ),
     mistakes={
         "Black pixels are a new cue: a network can see where the part was. Shuffle the part's own pixels.":
             lambda image, mask, order: image.masked_fill(mask, 0),
@@ -115,13 +110,6 @@ def lead_after(before, after, labels, donors):
 
 WHO_VOTES = Exercise(
     "who-votes", who_votes, votes_counted,
-    hints=(
-        "The lead is the logit of the true class less that of the donor: before[each, labels] - before[each, donors], "
-        "where each = torch.arange(len(labels)).",
-        "After the swap of part p it is after[p, each, labels] - after[p, each, donors]; "
-        "after[:, each, labels] has all parts.",
-        "How far it fell: the lead before less the lead after. Turn it, so that a row is a picture.",
-    ),
     mistakes={
         "The true class's logit alone does not tell whose form won: all logits may fall "
         "together. Take its lead over the donor.": true_class_alone,
@@ -215,13 +203,6 @@ def place_by_place(model, layer, images, targets):
 
 SIX_LINES = Exercise(
     "six-lines", grad_cam, networks,
-    hints=(
-        "The slopes: torch.autograd.grad(scores.gather(1, targets[:, None]).sum(), seen) "
-        "returns a tuple with one tensor, (N, n, h, w).",
-        "The weight of a channel is the mean of its slopes over all places: slopes.mean((2, 3), keepdim=True).",
-        "Weights times seen[0], summed over the channels, then .relu(), then F.interpolate(maps, images.shape[-2:], "
-        'mode="bilinear", align_corners=False), which wants maps of (N, 1, h, w).',
-    ),
     mistakes={
         "That is the slope of the probability. A softmax flattens where the network is sure; take the logit itself.":
             of_the_probability,
@@ -271,11 +252,6 @@ def stretched_first(maps, masks):
 
 ENERGY_INSIDE = Exercise(
     "energy-inside", energy_inside, maps_and_masks,
-    hints=(
-        "maps * masks is the heat inside, place by place. Sum it over the places of each picture: .sum((1, 2)).",
-        "Divide by all heat of the same picture. 0 / 0 gives NaN in PyTorch, and that is the "
-        "right answer for an empty map.",
-    ),
     mistakes={
         "The mean heat inside changes when the map is scaled. Divide by all heat, not by the size of the mask.":
             lambda maps, masks: (maps * masks).sum((1, 2)) / masks.sum((1, 2)),
@@ -323,13 +299,6 @@ def empty_loses(larger, smaller):
 
 IS_THE_RULER_STRAIGHT = Exercise(
     "is-the-ruler-straight", area_under_curve, two_groups,
-    hints=(
-        "Compare every value of one group with every value of the other: larger[:, None] > "
-        "smaller is a table of all pairs.",
-        "A pair with equal values is half won: add (larger[:, None] == smaller) / 2. The mean "
-        "of the table is the answer.",
-        "Leave NaN out first: larger[~larger.isnan()].",
-    ),
     mistakes={
         "You compared the first with the first, the second with the second. Compare each with all.":
             lambda larger, smaller: (larger > smaller).double().mean(),

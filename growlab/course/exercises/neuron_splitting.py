@@ -40,10 +40,6 @@ def halved_all(w_in, w_out, parents):
     return w_in[origin], w_out[:, origin] / 2
 
 
-def rows_twice(w_in, w_out, parents):
-    return torch.cat([w_in, w_in[parents]]), torch.cat([w_out, w_out[parents]])
-
-
 def parent_keeps_all(w_in, w_out, parents):
     origin = [*range(len(w_in)), *parents]
     shares = torch.bincount(torch.tensor(origin))[origin]
@@ -61,17 +57,13 @@ def halved_at_each_draw(w_in, w_out, parents):
 
 SPLIT_COPY = Exercise(
     "split-copy", widen, layers,
-    hints=(
-        "List where each neuron of the wider layer comes from: 0, 1, 2, … and then the parents.",
-        "w_in[origin] repeats rows, w_out[:, origin] repeats columns.",
-        "torch.bincount(torch.tensor(origin)) counts the family of each old neuron; divide each column by its count.",
-    ),
     mistakes={
         "Nothing was shared out: twins say the same thing twice, so the next layer hears it twice.": never_shared,
         "A parent that is drawn twice has a family of three: divide by the number of its members, not by 2.":
             halved_once,
         "You halved every column. A neuron without a copy keeps its outgoing weights.": halved_all,
-        "You repeated rows of w_out. A neuron's outgoing weights are a column of it.": rows_twice,
+        "You repeated rows of w_out. A neuron's outgoing weights are a column of it.":
+            lambda w_in, w_out, parents: (torch.cat([w_in, w_in[parents]]), torch.cat([w_out, w_out[parents]])),
         "Only the copies got a share: the parent must give up as much as its copies get.": parent_keeps_all,
         "This keeps the function, but shares of ½, ¼, ¼ are not equal: each member of a family of three gets ⅓.":
             halved_at_each_draw,
@@ -104,11 +96,6 @@ def trains_as_before(answer, m):
 
 SAME_FUNCTION = Exercise(
     "same-function-other-training", learning_rates, lambda: ((m,) for m in (2, 3, 7)),
-    hints=(
-        "You have measured both gradients. By what must you multiply a gradient of 1/m to get the parent's step?",
-        "The next layer hears the sum of m copies. If each outgoing weight moves by d, by how much does the sum move?",
-        "So the incoming weights need m times the rate, and the outgoing ones 1/m of it.",
-    ),
     mistakes={
         "With equal rates, the incoming weights move 1/m as far as before, and the outgoing "
         "ones, summed up, m times as far.": lambda m: (1, 1),
@@ -155,11 +142,6 @@ def mean_input(x, z, slope, g):
 
 SPLITTING_MATRIX = Exercise(
     "splitting-matrix", splitting_matrix, neurons,
-    hints=(
-        "tanh'(z) = 1 − tanh²(z). Differentiate once more, by the chain rule.",
-        "tanh''(z) = −2 tanh(z)(1 − tanh²(z)). Multiply it with g and slope²: one weight for each input, (N,).",
-        "A sum of weight_p · x_p x_pᵀ over p is one matrix product: x.T @ (weight[:, None] * x).",
-    ),
     mistakes={
         "You took tanh'. The first order cancels between the twins, what is left is the second derivative.":
             lambda x, z, slope, g: x.T @ ((g * (1 - torch.tanh(z) ** 2) * slope**2)[:, None] * x),
@@ -211,10 +193,6 @@ def eigenvector(choose):
 
 BEST_DIRECTION = Exercise(
     "best-direction", best_direction, matrices,
-    hints=(
-        "Write v in the eigenvectors: the curvature is a weighted mean of the eigenvalues. When is it smallest?",
-        "torch.linalg.eigh(matrix) gives eigenvalues in ascending order, and the eigenvectors as columns.",
-    ),
     mistakes={
         "That is the direction in which the loss rises most: take the smallest eigenvalue, not the largest.":
             eigenvector(lambda eigenvalues: -1),
@@ -266,12 +244,6 @@ def one_sided(w, x, v, steps):
 
 SLOPE_TWO = Exercise(
     "slope-two", split_slope, splits,
-    hints=(
-        "Before: tanh(x @ w). After: half of tanh(x @ (w + e v)) plus half of tanh(x @ (w − e v)).",
-        "For each step e take the mean of the absolute change; you get one number for each step.",
-        "A power law is a line in logarithms: its slope is that of log(change) over log(step), "
-        "by least squares or by two points.",
-    ),
     mistakes={
         "The change hardly depends on the step: did you give each twin half of the outgoing weight?":
             lambda w, x, v, steps: fit(steps.log(), sizes(w, x, v, steps, lambda z, u: 2 * both(z, u)).log()),

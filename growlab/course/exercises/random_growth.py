@@ -89,12 +89,6 @@ def all_alike(weight, bias, following, count):
 
 FRESH_BUT_SILENT = Exercise(
     "fresh-but-silent", silent_neurons, layers,
-    hints=(
-        "Who hears a neuron? The next layer, by one column of its weight. What must stand "
-        "there for the answers to stay?",
-        "Zeros in the new columns. So the new rows must not be zeros: at zero, ReLU gives no gradient to either side.",
-        "torch.cat([weight, rows]) adds neurons, torch.cat([following, columns], dim=1) lets the next layer hear them.",
-    ),
     mistakes={
         UNHEARD: not_heard, LOUD: both_random, BOTH_ZERO: both_zero, INCOMING_ZERO: incoming_zero, ALL_ALIKE: all_alike,
     },
@@ -123,11 +117,6 @@ def agrees_with_a_simulation(answer, n, k):
 
 BIRTHDAY = Exercise(
     "birthday", drawn_twice, draws,
-    hints=(
-        "Turn the question around: what is the probability that all k parents differ?",
-        "The first parent is new for certain. The second one is new with probability 1 − 1/n, the third with 1 − 2/n.",
-        "Multiply 1 − drawn / n for drawn = 0 … k − 1, and subtract the product from 1.",
-    ),
     mistakes={
         "k / n is the probability that one certain parent is among k different ones. Any two draws may meet.":
             lambda n, k: k / n,
@@ -183,12 +172,6 @@ def rest_to_the_last(widths, rate):
 
 SPEND_EXACTLY = Exercise(
     "spend-exactly", share_out, networks,
-    hints=(
-        "The total is settled first: round(rate * sum(widths)). A layer's fair share of it, "
-        "its quota, is no whole number.",
-        "Round all quotas down. Some neurons are left, fewer than there are layers.",
-        "Sort the layers by what they lost in rounding, and give one more to each of the first, until nothing is left.",
-    ),
     mistakes={
         "You rounded each layer by itself. The errors add up: thirteen layers of 16 get 78 instead of 73 at 35 %.":
             lambda widths, rate: [round(rate * width) for width in widths],
@@ -233,11 +216,6 @@ def linear(width, rate, events, reading):
 
 WHAT_IS_35_PERCENT = Exercise(
     "what-is-35-percent", final_size, readings,
-    hints=(
-        "Under the reading \"parameters\" no width is needed: each growth multiplies the count by 1 + rate.",
-        "Under the reading \"neurons\" the width grows, event by event, and each time it is rounded to a whole number.",
-        "for _ in range(events): width = round(width * (1 + rate)). The formula of the count stands in the text.",
-    ),
     mistakes={
         "You added the same amount each time. The second growth takes 35 % of what is there by then.": linear,
         "A weight belongs to two neurons: 35 % more neurons are far more than 35 % more "
@@ -280,24 +258,16 @@ def forgotten(weight, momentum, new, dim):
     return torch.cat([weight, new], dim), torch.zeros_like(torch.cat([weight, new], dim))
 
 
-def moving_from_birth(weight, momentum, new, dim):
-    return torch.cat([weight, new], dim), torch.cat([momentum, new], dim)
-
-
 def new_ones_first(weight, momentum, new, dim):
     return torch.cat([weight, new], dim), torch.cat([torch.zeros_like(new), momentum], dim)
 
 
 KEEP_THE_MOMENTUM = Exercise(
     "keep-the-momentum", grow_with_momentum, moving_weights,
-    hints=(
-        "The momentum of a weight is its velocity. Which velocity has a weight that was born just now?",
-        "Zero. All old weights keep theirs, and the two tensors must grow along the same axis.",
-        "torch.cat([momentum, torch.zeros_like(new)], dim), beside torch.cat([weight, new], dim).",
-    ),
     mistakes={
         "All momentum is gone, as with a new optimiser: only the new entries have no past.": forgotten,
-        "You gave the new weights their own values as velocity: they have not moved yet.": moving_from_birth,
+        "You gave the new weights their own values as velocity: they have not moved yet.":
+            lambda weight, momentum, new, dim: (torch.cat([weight, new], dim), torch.cat([momentum, new], dim)),
         "The momentum must have the shape of the weight: it needs the new entries, too.":
             lambda weight, momentum, new, dim: (torch.cat([weight, new], dim), momentum),
         "The new weights are at the end and their velocities at the beginning: every old weight got another one's.":

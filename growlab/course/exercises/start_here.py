@@ -32,11 +32,6 @@ def over_the_batch(images, objects):
 
 COLOUR_CHEAT = Exercise(
     "colour-cheat", background_colour, scenes,
-    hints=(
-        "~objects is True outside the animal. objects[:, None] has the shape (N, 1, H, W), so "
-        "that it fits to (N, 3, H, W).",
-        "Set the animal to zero by multiplying, add up over dims 2 and 3, and divide by the number of pixels outside.",
-    ),
     mistakes={
         "That is the colour of the animal. The background is where objects is False: ~objects.":
             lambda images, objects: (images * objects[:, None]).sum((2, 3)) / objects[:, None].sum((2, 3)),
@@ -92,11 +87,6 @@ def map_turned(images, weight, padding):
 
 ROWS_ARE_NEURONS = Exercise(
     "rows-are-neurons", convolve, convolutions,
-    hints=(
-        "F.unfold(images, weight.shape[2:], padding=padding) gives the patches as columns: (N, D, places), D = C·k·k.",
-        "weight.flatten(1) gives the neurons as rows: (n, D). rows @ patches is (N, n, places).",
-        "Put the places back into a picture: .unflatten(2, (height, -1)), with height = H + 2·padding − k + 1.",
-    ),
     mistakes={
         "reshape(D, n) cuts the filters into pieces. The first axis is the neuron's: weight.flatten(1) is (n, D).":
             reshaped_to_columns,
@@ -132,12 +122,6 @@ def is_what_the_model_has(answer, widths, classes):
 
 COUNT_BY_HAND = Exercise(
     "count-by-hand", count, networks,
-    hints=(
-        "A convolution from a to b channels has b·a·3·3 weights. The first one reads 3 channels: red, green, blue.",
-        "Go through the widths with a loop, and remember the width before: it is the number of inputs.",
-        "Batch norm adds 2 for each channel. The linear layer at the end has inputs × classes "
-        "weights and a bias for each class.",
-    ),
     mistakes={
         "Batch norm is missing: it learns a scale and a shift, two numbers for each channel.":
             lambda widths, classes: count(widths, classes) - 2 * sum(widths),
@@ -164,10 +148,6 @@ def histories():
 
 FIND_THE_GROWTH = Exercise(
     "find-the-growth", find_growth, histories,
-    hints=(
-        "zip(neurons, neurons[1:]) gives each epoch together with the next one. Where do the two differ?",
-        "The first pair is epoch 1 and epoch 2. If they differ, the growth came after epoch 1: enumerate(…, start=1).",
-    ),
     mistakes={
         "That is the first epoch with the new neurons. The growth came after the epoch before it.":
             lambda neurons: [(epoch + 1, new) for epoch, new in find_growth(neurons)],
