@@ -43,9 +43,8 @@ def results(source="runs", runs: Iterable[Run] | None = None) -> pd.DataFrame:
             there = [Run(**defaults | line["run"]) for line in lines]
             found = {run.name: (line["state"], _recorded(line)) for run, line in zip(there, lines)}
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(
-                f"{source} is no file of gl.collect, or damaged: {type(error).__name__}: {error}"
-            ) from error
+            hint = f"{type(error).__name__}: {error}"
+            raise ValueError(f"{source} is no file of gl.collect, or damaged: {hint}") from error
     elif source.is_dir():
         places = _places(source, runs)
         there = places.values()
@@ -115,11 +114,8 @@ def _measured(text):
     history, seconds = json.loads(text), Counter()
     for row in history["epochs"]:
         seconds.update(row["seconds"])
-    figures = (
-        {"multiply_adds": math.nan, "compute": math.nan}
-        | history["result"]
-        | {"val_accuracy": history["epochs"][-1]["val_accuracy"]}
-    )
+    figures = {"multiply_adds": math.nan, "compute": math.nan} | history["result"]
+    figures["val_accuracy"] = history["epochs"][-1]["val_accuracy"]
     figures |= {"seconds": seconds.total()} | {f"{name}_seconds": seconds[phase] for name, phase in PHASES.items()}
     figures["moved"] = _mean(steps["last"]["movement"] for steps in history["decorrelations"])
     notes = _last_notes(history)

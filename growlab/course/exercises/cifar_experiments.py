@@ -19,7 +19,6 @@ def alike(got, expected, tolerance):
     return all(equal(wanted, ANY) or equal(part, wanted, 0, tolerance) for part, wanted in pairs)
 
 
-# ------------------------------------------------------------------------------------------ paired-interval
 def paired_interval(penalty, base):
     from scipy import stats
 
@@ -57,10 +56,8 @@ def holds_the_truth(answer, penalty, base):
     low, high = torch.tensor([[float(end) for end in answer(*runs)] for runs in zip(penalty, base)]).T
     inside = ((low <= truth) & (truth <= high)).double().mean().item()
     if abs(inside - 0.95) > 0.015:
-        return (
-            f"In {EXPERIMENTS:,} simulated experiments the true difference was inside in {100 * inside:.1f} %, "
-            "and not in 95 %."
-        )
+        what = f"In {EXPERIMENTS:,} simulated experiments the true difference was inside in {100 * inside:.1f} %, "
+        return f"{what}and not in 95 %."
     if (high - low).mean() > (unpaired(penalty, base, 1)[1] - unpaired(penalty, base, 1)[0]).mean():
         return "It is as wide as if nobody knew which runs have the same seed."
 
@@ -100,12 +97,10 @@ PAIRED_INTERVAL = Exercise(
         "The sign is turned around: it is penalty less base.": lambda penalty, base: paired_interval(base, penalty),
         "That is where single differences lie. The mean of n of them is surer: divide the standard deviation by √n.":
             lambda penalty, base: interval(penalty - base, stats.t.ppf(0.975, len(base) - 1) * math.sqrt(len(base))),
-    },
-    properties=(holds_the_truth,), same=same_interval,
+    }, properties=(holds_the_truth,), same=same_interval,
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------- best-of-thirty
 def best_of(k):
     x = torch.linspace(-9, 9, 2001, dtype=torch.float64)
     all_below = torch.special.ndtr(x) ** k  # the probability that k runs, and so the best of them, are below x
@@ -141,12 +136,10 @@ BEST_OF_THIRTY = Exercise(
         "A chance is a share, from 0 to 1: no percent.": lambda k: (ANY, 100 * k / (k + 1)),
         "1 − ½ᵏ is for k games against a fresh run each. All k meet the same run: if it is good, all lose.":
             lambda k: (ANY, 1 - 0.5**k),
-    },
-    properties=(agrees_with_a_simulation,), same=same_gain,
+    }, properties=(agrees_with_a_simulation,), same=same_gain,
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------ choose-honestly
 def choose(validation, test):
     index = validation.mean(1).argmax()  # one K, for all seeds
     return index.item(), test[index].mean().item()
@@ -169,10 +162,8 @@ def other_rows_do_not_matter(answer, validation, test):
     tempting = torch.ones_like(test)
     tempting[int(index)] = test[int(index)]
     if not alike(answer(validation, tempting), (index, accuracy), 1e-9):
-        return (
-            "The test accuracies of another K changed, and with them your answer. "
-            "Read the test in one row only: that of the K chosen."
-        )
+        what = "The test accuracies of another K changed, and with them your answer. "
+        return f"{what}Read the test in one row only: that of the K chosen."
 
 
 def finds_what_is_there_and_nothing_else(answer, validation, test):
@@ -218,12 +209,10 @@ CHOOSE_HONESTLY = Exercise(
             lambda validation, test: (ANY, test.amax(0).mean()),
         "You averaged over the K. A row is a K and a column a seed: mean(1) is the mean over the seeds.": mean_over_k,
         "One lucky run chose. Compare the means over the seeds, not the best runs.": best_single_run,
-    },
-    properties=(other_rows_do_not_matter, finds_what_is_there_and_nothing_else), same=same_choice,
+    }, properties=(other_rows_do_not_matter, finds_what_is_there_and_nothing_else), same=same_choice,
 )  # fmt: skip
 
 
-# ---------------------------------------------------------------------------------------------- seeds-needed
 def seeds_needed(effect, sd):
     from scipy import stats
 
@@ -295,12 +284,10 @@ SEEDS_NEEDED = Exercise(
         "There an effect as large as expected is just significant. Half of all experiments "
         "measure a smaller one: that is a power of 50 %.":
             lambda effect, sd: smallest(lambda n: effect / sd * math.sqrt(n) >= stats.t.ppf(0.975, n - 1)),
-    },
-    properties=(has_that_power, only_the_ratio_counts), same=within_one,
+    }, properties=(has_that_power, only_the_ratio_counts), same=within_one,
 )  # fmt: skip
 
 
-# --------------------------------------------------------------------------------------------- equal-compute
 def equal_compute(costs, extra):
     spent = sum(costs) + extra  # all that the grown run has cost
     return round(spent / costs[-1])  # each epoch of the control is as dear as the last
@@ -342,7 +329,6 @@ EQUAL_COMPUTE = Exercise(
         "You rounded down: the control loses up to a whole epoch. The nearest number of epochs "
         "is at most half of one off.":
             lambda costs, extra: int((sum(costs) + extra) // costs[-1]),
-    },
-    properties=(costs_the_same,),
+    }, properties=(costs_the_same,),
 )  # fmt: skip
 EXERCISES = (PAIRED_INTERVAL, BEST_OF_THIRTY, CHOOSE_HONESTLY, SEEDS_NEEDED, EQUAL_COMPUTE)

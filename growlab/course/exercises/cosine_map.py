@@ -12,7 +12,6 @@ def zeros(*shape):
     return torch.zeros(shape, dtype=torch.float64)
 
 
-# ---------------------------------------------------------------------------------------------- cosine-map
 def cosine_map(weight):
     rows = weight.flatten(1)
     lengths = rows.norm(dim=1, keepdim=True)
@@ -60,12 +59,10 @@ COSINE_MAP = Exercise(
         "You divided by the length of the whole weight. Each neuron has a length of its own.": one_length,
         "You normalised over the last axis only. A filter is all of (C, h, w): flatten it first.": last_axis,
         "A filter of zeros gives NaN: its row must be zeros.": nan_for_zeros,
-    },
-    properties=(ignores_lengths,),
+    }, properties=(ignores_lengths,),
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------- mean-in-one-vector
 def mean_cosine(weight):
     rows = F.normalize(weight, dim=1)  # filters of zeros stay zeros
     n = len(rows)
@@ -97,10 +94,8 @@ def needs_no_map(answer, weight):
     Watched.largest, n = 0, 100
     answer(normal(n, 3).as_subclass(Watched))
     if Watched.largest >= n * n:
-        return (
-            "The value is right, but you made all n × n cosines on the way: 160 GB for 200,000 filters. "
-            "Add up the rows first."
-        )
+        what = "The value is right, but you made all n × n cosines on the way: 160 GB for 200,000 filters. "
+        return f"{what}Add up the rows first."
 
 
 def with_diagonal(weight):
@@ -136,12 +131,10 @@ MEAN_IN_ONE_VECTOR = Exercise(
         "You summed the filters as they are. Make each of them a unit vector first.": rows_as_they_are,
         "You took n away. A filter of zeros has no 1 on the diagonal: take Σ ‖ŵ_i‖² away.": minus_n,
         "One neuron: 0/0. It has no pairs, and its mean is 0 here.": nothing_over_nothing,
-    },
-    properties=(needs_no_map,),
+    }, properties=(needs_no_map,),
 )  # fmt: skip
 
 
-# ----------------------------------------------------------------------------------------- fool-the-mean
 def fool_the_mean():
     a, b = torch.eye(2)  # any two directions will do
     return torch.stack([a, a, b, -b])
@@ -174,12 +167,10 @@ FOOL_THE_MEAN = Exercise(
         ZERO_RESULTANT: lambda: torch.tensor([[1.0, 0.0], [1.0, 0.0], [-1.0, 0.0], [-1.0, 0.0]]),
         TOO_LONG: lambda: torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]),
         TOO_SHORT: lambda: torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, -1.0], [0.0, 1.0], [0.0, -1.0]]),
-    },
-    properties=(fools,), same=None,
+    }, properties=(fools,), same=None,
 )  # fmt: skip
 
 
-# -------------------------------------------------------------------------------------------------- push
 def push(weight):
     lengths = weight.norm(dim=1, keepdim=True)
     rows = weight / lengths
@@ -213,12 +204,10 @@ PUSH = Exercise(
         "1/‖w_i‖ is missing: a long filter turns less by the same step.":
             lambda weight: push(weight) * weight.norm(dim=1, keepdim=True),
         "This is the way down, minus the gradient. The gradient of μ points up.": lambda weight: -push(weight),
-    },
-    properties=(turns_only,),
+    }, properties=(turns_only,),
 )  # fmt: skip
 
 
-# ----------------------------------------------------------------------------------------- see-the-angle
 def see_the_angle(a, b):
     a = a / a.norm(dim=1, keepdim=True)
     b = b / b.norm(dim=1, keepdim=True)
@@ -270,7 +259,6 @@ SEE_THE_ANGLE = Exercise(
         "Make unit vectors of both first. Of filters of other lengths, the difference tells "
         "more about lengths than about the angle.":
             lambda a, b: 2 * torch.atan2((a - b).norm(dim=1), (a + b).norm(dim=1)),
-    },
-    properties=(with_the_opposite_half_a_turn,), same=as_close,
+    }, properties=(with_the_opposite_half_a_turn,), same=as_close,
 )  # fmt: skip
 EXERCISES = (COSINE_MAP, MEAN_IN_ONE_VECTOR, FOOL_THE_MEAN, PUSH, SEE_THE_ANGLE)

@@ -15,7 +15,6 @@ def tanh_layer(x, w, out):
     return torch.tanh(x @ w.T) @ out.T
 
 
-# ------------------------------------------------------------------------------------------ perturbed-layer
 def perturbed_layer(x, w, out, v, u, o, gates):
     n = len(w)
     step = gates[:n, None] * v
@@ -66,12 +65,10 @@ PERTURBED_LAYER = Exercise(
             gated_activation,
         "The gate of a fresh neuron multiplies its outgoing weights o. Its incoming ones, u, stay as they are.":
             gate_on_incoming,
-    },
-    properties=(is_the_plain_layer_at_zero,),
+    }, properties=(is_the_plain_layer_at_zero,),
 )  # fmt: skip
 
 
-# ----------------------------------------------------------------------------------------------- gate-score
 def gate_score(direction, gradient, gate):
     return -(direction * gradient).sum(1) / gate
 
@@ -102,12 +99,10 @@ GATE_SCORE = Exercise(
             lambda direction, gradient, gate: -(direction * gradient).sum(1),
         "You summed over the candidates, too. Each one needs a score of its own.":
             lambda direction, gradient, gate: -(direction * gradient).sum() / gate,
-    },
-    properties=(is_the_slope_of_a_gate,),
+    }, properties=(is_the_slope_of_a_gate,),
 )  # fmt: skip
 
 
-# --------------------------------------------------------------------------------- where-to-read-the-meter
 def where(c, q):
     return 0.5  # there, c + q·y is c + ½q = L(1) − L(0), whatever c and q are
 
@@ -132,12 +127,10 @@ WHERE = Exercise(
         "There the loss has its bottom, and the meter shows 0. You want the place where it shows the whole gain.":
             lambda c, q: -c / q,
         "That is the gain. Asked is the place y at which the meter shows it.": lambda c, q: -(c + q / 2),
-    },
-    properties=(the_meter_shows_the_gain,),
+    }, properties=(the_meter_shows_the_gain,),
 )  # fmt: skip
 
 
-# -------------------------------------------------------------------------------------------------- pick-k
 def pick(scores, k):
     everybody = [(layer, index) for layer, row in enumerate(scores) for index in range(len(row))]
     best_first = sorted(everybody, key=lambda one: -scores[one[0]][one[1]])  # equal ones keep their order
@@ -186,12 +179,10 @@ PICK = Exercise(
         "You took k of each layer. The budget is for all layers together, and layers compete for it.": k_of_each_layer,
         "Among equal scores you took the later one. Sort by the score alone: then the order of equal ones stays.":
             later_of_equals,
-    },
-    same=same_set,
+    }, same=same_set,
 )  # fmt: skip
 
 
-# ---------------------------------------------------------------------------------------- built-is-scored
 def build(w, out, v, u, o, splits, fresh):
     w, out = w.clone(), out.clone()
     out[:, splits] /= 2
@@ -255,7 +246,6 @@ BUILT = Exercise(
             silent_fresh,
         "You built every candidate. Only those in splits and fresh were picked.":
             lambda w, out, v, u, o, splits, fresh: build(w, out, v, u, o, [*range(len(w))], [*range(len(u))]),
-    },
-    properties=(is_the_gated_layer,), same=same_function,
+    }, properties=(is_the_gated_layer,), same=same_function,
 )  # fmt: skip
 EXERCISES = (PERTURBED_LAYER, GATE_SCORE, WHERE, PICK, BUILT)

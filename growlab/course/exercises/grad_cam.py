@@ -7,7 +7,6 @@ from torch import nn
 from growlab.course.exercises.exercise import Exercise, normal
 
 
-# ---------------------------------------------------------------------------------------------- hide-a-part
 def hide(image, mask, order):
     hidden = image.clone()
     hidden[:, mask] = image[:, mask][:, order]
@@ -63,12 +62,10 @@ HIDE_A_PART = Exercise(
             lambda image, mask, order: torch.where(mask, image[:, mask].mean(1)[:, None, None], image),
         "You changed what is around the part and left the part: the mask is True where it is.": everywhere_else,
         TORN: colours_apart,
-    },
-    properties=(leaves_the_rest, keeps_pixels_whole),
+    }, properties=(leaves_the_rest, keeps_pixels_whole),
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------------ who-votes
 def who_votes(before, after, labels, donors):
     each = torch.arange(len(labels))
     lead = before[each, labels] - before[each, donors]
@@ -88,10 +85,8 @@ def sees_the_part_that_is_read(answer, *_):
     after = torch.stack([before, before, F.one_hot(donors, 5).double(), before])
     falls = torch.as_tensor(answer(before, after, labels, donors))
     if falls.shape != (3, 4) or not torch.equal(falls.double(), torch.tensor([[0.0, 0, 2, 0]] * 3).double()):
-        return (
-            "A network that reads part 2 only must give (0, 0, 2, 0) for each picture: "
-            "its lead goes from 1 to −1 there."
-        )
+        what = "A network that reads part 2 only must give (0, 0, 2, 0) for each picture: "
+        return f"{what}its lead goes from 1 to −1 there."
 
 
 def true_class_alone(before, after, labels, donors):
@@ -120,12 +115,10 @@ WHO_VOTES = Exercise(
         "This is the lead after the swap. How far has it fallen? The lead before less the lead after.": lead_after,
         "A row for each picture, please, and a column for each part: (N, parts).":
             lambda before, after, labels, donors: who_votes(before, after, labels, donors).T,
-    },
-    properties=(sees_the_part_that_is_read,),
+    }, properties=(sees_the_part_that_is_read,),
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------------ six-lines
 def grad_cam(model, layer, images, targets):
     seen = []
     handle = model.get_submodule(layer).register_forward_hook(lambda *given: seen.append(given[-1]))
@@ -213,12 +206,10 @@ SIX_LINES = Exercise(
         "Negative heat speaks against the class: a relu is missing, before the map is resized.": without_relu,
         "You weigh place by place. That is another method, HiResCAM; Grad-CAM gives a channel "
         "one weight, the mean of its slopes.": place_by_place,
-    },
-    properties=(is_about_the_target_and_leaves_no_trace,),
+    }, properties=(is_about_the_target_and_leaves_no_trace,),
 )  # fmt: skip
 
 
-# -------------------------------------------------------------------------------------------- energy-inside
 def energy_inside(maps, masks):
     return (maps * masks).sum((1, 2)) / maps.sum((1, 2))
 
@@ -261,12 +252,10 @@ ENERGY_INSIDE = Exercise(
             lambda maps, masks: (maps * masks).sum((1, 2)) / maps.sum((1, 2)).clamp_min(1e-12),
         "Each picture has its own heat: divide by the sum over its places, not over all pictures.":
             lambda maps, masks: (maps * masks).sum((1, 2)) / maps.sum(),
-    },
-    properties=(is_a_share,),
+    }, properties=(is_a_share,),
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------ is-the-ruler-straight
 def area_under_curve(larger, smaller):
     larger, smaller = larger[~larger.isnan()], smaller[~smaller.isnan()]
     wins = (larger[:, None] > smaller).double() + (larger[:, None] == smaller).double() / 2
@@ -308,7 +297,6 @@ IS_THE_RULER_STRAIGHT = Exercise(
             lambda larger, smaller: area_under_curve(larger.nan_to_num(0), smaller.nan_to_num(0)),
         "A difference of means has the unit of the ruler, so rulers could not be compared. Count pairs.":
             lambda larger, smaller: larger.nanmean() - smaller.nanmean(),
-    },
-    properties=(turns_around,),
+    }, properties=(turns_around,),
 )  # fmt: skip
 EXERCISES = (HIDE_A_PART, WHO_VOTES, SIX_LINES, ENERGY_INSIDE, IS_THE_RULER_STRAIGHT)

@@ -5,7 +5,6 @@ import torch
 from growlab.course.exercises.exercise import Exercise, equal, normal
 
 
-# ---------------------------------------------------------------------------------------------- split-copy
 def widen(w_in, w_out, parents):
     origin = [*range(len(w_in)), *parents]  # of each neuron, old and new
     family = torch.bincount(torch.tensor(origin))  # how many come from each old neuron
@@ -67,12 +66,10 @@ SPLIT_COPY = Exercise(
         "Only the copies got a share: the parent must give up as much as its copies get.": parent_keeps_all,
         "This keeps the function, but shares of ½, ¼, ¼ are not equal: each member of a family of three gets ⅓.":
             halved_at_each_draw,
-    },
-    properties=(keeps_the_function,),
+    }, properties=(keeps_the_function,),
 )  # fmt: skip
 
 
-# ---------------------------------------------------------------------------- same-function-other-training
 def learning_rates(m):
     incoming = m  # each copy has 1/m of the gradient, and must move as far as the parent would have
     outgoing = 1 / m  # each copy has the whole gradient, and all m together must move as far as one
@@ -106,12 +103,10 @@ SAME_FUNCTION = Exercise(
         "The outgoing rate is wrong: each gradient is whole, and m of them add up, so they are too strong already.":
             lambda m: (m, m),
         "The other way round: it is the incoming gradients that have become smaller.": lambda m: (1 / m, m),
-    },
-    properties=(trains_as_before,),
+    }, properties=(trains_as_before,),
 )  # fmt: skip
 
 
-# ---------------------------------------------------------------------------------------- splitting-matrix
 def splitting_matrix(x, z, slope, g):
     t = torch.tanh(z)
     bend = -2 * t * (1 - t**2)  # tanh''(z), (N,)
@@ -155,12 +150,10 @@ SPLITTING_MATRIX = Exercise(
             lambda x, z, slope, g: splitting_matrix(x, z, slope, g) / len(x),
         "Where is g? A bend helps or hurts, as the loss wants more or less of this neuron.":
             lambda x, z, slope, g: splitting_matrix(x, z, slope, torch.ones_like(g)),
-    },
-    properties=(is_the_hessian,),
+    }, properties=(is_the_hessian,),
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------ best-direction
 def best_direction(matrix):
     eigenvalues, vectors = torch.linalg.eigh(matrix)  # in ascending order; eigenvectors are the columns
     return vectors[:, 0]
@@ -204,12 +197,10 @@ BEST_DIRECTION = Exercise(
             eigenvector(lambda eigenvalues: eigenvalues.abs().argmin()),
         "The right direction, but not of length one: ε would no longer be the length of the step.":
             lambda matrix: matrix @ best_direction(matrix),
-    },
-    properties=(nothing_is_lower,), same=same_up_to_sign,
+    }, properties=(nothing_is_lower,), same=same_up_to_sign,
 )  # fmt: skip
 
 
-# ----------------------------------------------------------------------------------------------- slope-two
 def split_slope(w, x, v, steps):
     z, u = x @ w, x @ v
     moved = [(torch.tanh(z + e * u) + torch.tanh(z - e * u)) / 2 - torch.tanh(z) for e in steps]
@@ -252,7 +243,6 @@ SLOPE_TWO = Exercise(
             lambda w, x, v, steps: fit(steps, sizes(w, x, v, steps, both).log()),
         "A slope of ½: you have swapped the axes. The step goes across, the change up.":
             lambda w, x, v, steps: fit(sizes(w, x, v, steps, both).log(), steps.log()),
-    },
-    same=lambda got, expected: equal(got, expected, 0, 0.05),
+    }, same=lambda got, expected: equal(got, expected, 0, 0.05),
 )  # fmt: skip
 EXERCISES = (SPLIT_COPY, SAME_FUNCTION, SPLITTING_MATRIX, BEST_DIRECTION, SLOPE_TWO)

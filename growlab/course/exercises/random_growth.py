@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from growlab.course.exercises.exercise import Exercise, normal
 
 
-# ------------------------------------------------------------------------------------- fresh-but-silent
 def silent_neurons(weight, bias, following, count):
     fresh = torch.randn(count, weight.shape[1], dtype=weight.dtype)
     silent = torch.zeros(len(following), count, dtype=weight.dtype)
@@ -91,12 +90,10 @@ FRESH_BUT_SILENT = Exercise(
     "fresh-but-silent", silent_neurons, layers,
     mistakes={
         UNHEARD: not_heard, LOUD: both_random, BOTH_ZERO: both_zero, INCOMING_ZERO: incoming_zero, ALL_ALIKE: all_alike,
-    },
-    properties=(grows_right,), same=None,
+    }, properties=(grows_right,), same=None,
 )  # fmt: skip
 
 
-# --------------------------------------------------------------------------------------------- birthday
 def drawn_twice(n, k):
     all_differ = 1.0
     for drawn in range(k):
@@ -126,12 +123,10 @@ BIRTHDAY = Exercise(
             lambda n, k: k * (k - 1) / 2 / n,
         "One factor too many: the first draw cannot meet any other. Begin with 1 − 0/n.":
             lambda n, k: drawn_twice(n, k + 1),
-    },
-    properties=(agrees_with_a_simulation,),
+    }, properties=(agrees_with_a_simulation,),
 )  # fmt: skip
 
 
-# ----------------------------------------------------------------------------------------- spend-exactly
 def share_out(widths, rate):
     total = round(rate * sum(widths))
     quotas = [total * width / sum(widths) for width in widths]
@@ -180,12 +175,10 @@ SPEND_EXACTLY = Exercise(
         "You rounded every layer up: that is more than the budget.":
             lambda widths, rate: [-int(-rate * width // 1) for width in widths],
         "All that was left went to the last layer. One more for each of several layers is fairer.": rest_to_the_last,
-    },
-    properties=(within_one_of_the_quota,), same=fair,
+    }, properties=(within_one_of_the_quota,), same=fair,
 )  # fmt: skip
 
 
-# ----------------------------------------------------------------------------------- what-is-35-percent
 def final_size(width, rate, events, reading):
     parameters = 108 * width**2 + 63 * width + 10
     if reading == "parameters":
@@ -227,13 +220,11 @@ WHAT_IS_35_PERCENT = Exercise(
             lambda width, rate, events, reading: final_size(width, rate, events, "neurons"),
         "Round the width after each growth, not once at the end: half a neuron cannot be built.":
             lambda width, rate, events, reading: final_size(width, (1 + rate) ** events - 1, 1, reading),
-    },
-    properties=(two_growths_are_one_after_the_other,),
+    }, properties=(two_growths_are_one_after_the_other,),
     same=lambda got, expected: abs(float(got) - expected) <= 1e-3 * expected,  # whole or not: both may be meant
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------ keep-the-momentum
 def grow_with_momentum(weight, momentum, new, dim):
     weight = torch.cat([weight, new], dim)
     momentum = torch.cat([momentum, torch.zeros_like(new)], dim)  # what has no past has no velocity
@@ -272,7 +263,6 @@ KEEP_THE_MOMENTUM = Exercise(
             lambda weight, momentum, new, dim: (torch.cat([weight, new], dim), momentum),
         "The new weights are at the end and their velocities at the beginning: every old weight got another one's.":
             new_ones_first,
-    },
-    properties=(old_weights_move_as_before,),
+    }, properties=(old_weights_move_as_before,),
 )  # fmt: skip
 EXERCISES = (FRESH_BUT_SILENT, BIRTHDAY, SPEND_EXACTLY, WHAT_IS_35_PERCENT, KEEP_THE_MOMENTUM)

@@ -7,7 +7,6 @@ from growlab import models
 from growlab.course.exercises.exercise import Exercise, normal
 
 
-# --------------------------------------------------------------------------------------------- colour-cheat
 def background_colour(images, objects):
     outside = ~objects[:, None]  # (N, 1, H, W): the same for red, green and blue
     return (images * outside).sum((2, 3)) / outside.sum((2, 3))
@@ -40,12 +39,10 @@ COLOUR_CHEAT = Exercise(
         "You divided by all pixels. Divide by the number of those outside, (~objects).sum(…).":
             lambda images, objects: (images * ~objects[:, None]).mean((2, 3)),
         "You averaged over all pictures. Each one has a background of its own: the result is (N, 3).": over_the_batch,
-    },
-    properties=(sees_the_animal,),
+    }, properties=(sees_the_animal,),
 )  # fmt: skip
 
 
-# ----------------------------------------------------------------------------------------- rows-are-neurons
 def convolve(images, weight, padding):
     patches = F.unfold(images, weight.shape[2:], padding=padding)  # (N, D, places)
     rows = weight.flatten(1)  # (n, D): a row for each neuron
@@ -95,12 +92,10 @@ ROWS_ARE_NEURONS = Exercise(
         "The padding is missing: pass it to F.unfold. Without it the maps are too small, or shifted.":
             lambda images, weight, padding: F.conv2d(images, weight),
         "Height and width are exchanged: pictures are (N, C, H, W), and the places run along the rows.": map_turned,
-    },
-    properties=(is_the_convolution,),
+    }, properties=(is_the_convolution,),
 )  # fmt: skip
 
 
-# -------------------------------------------------------------------------------------------- count-by-hand
 def count(widths, classes):
     total, inputs = 0, 3
     for outputs in widths:
@@ -131,12 +126,10 @@ COUNT_BY_HAND = Exercise(
             lambda widths, classes: count(widths, classes) + 2 * sum(widths),
         "The linear layer has a bias, one number for each class.":
             lambda widths, classes: count(widths, classes) - classes,
-    },
-    properties=(is_what_the_model_has,),
+    }, properties=(is_what_the_model_has,),
 )  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------ find-the-growth
 def find_growth(neurons):
     pairs = zip(neurons, neurons[1:])  # each epoch and the one after it
     return [(epoch, after - before) for epoch, (before, after) in enumerate(pairs, start=1) if after > before]

@@ -106,10 +106,8 @@ def told(n, offered):
         f"layer {i}: {splits} splits, {fresh} fresh" for i, (splits, fresh) in enumerate(n["won"].values(), 1)
     )
     if not n["neurons"]:
-        return (
-            f"A split of each neuron, {offered}: no neuron gets in, since the budget is less than one of them. "
-            "Take a larger one."
-        )
+        what = f"A split of each neuron, {offered}: no neuron gets in, since the budget is less than one of them. "
+        return f"{what}Take a larger one."
     if n["predicted"] >= 0:
         kept = "no gain was promised"
     elif n["actual"] > 0:
