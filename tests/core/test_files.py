@@ -40,7 +40,10 @@ def every_kind(tmp_path_factory):
         yield damage.make(folder)
 
 
-@pytest.mark.parametrize("counts", [PART, pytest.param(damage.SERIES, marks=pytest.mark.slow)], ids=["short", "long"])
+LONG = pytest.mark.skipif("GROWLAB_LONG" not in os.environ, reason="takes minutes: GROWLAB_LONG=1 runs it")
+
+
+@pytest.mark.parametrize("counts", [PART, pytest.param(damage.SERIES, marks=LONG)], ids=["short", "long"])
 def test_no_damage_is_taken_silently_and_none_raises_from_inside(every_kind, counts):
     found = damage.series(every_kind, counts, seed=len(counts))
     assert len(found) == 24 and all(set(outcomes) == {"refused"} for outcomes in found.values()), found

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import os
 import random
 import signal
 import sys
@@ -177,7 +178,7 @@ def test_no_answer_stops_a_notebook(exercise, name, recwarn):
         tried(exercise, ANSWERS[name])
 
 
-@pytest.mark.slow
+@pytest.mark.skipif("GROWLAB_LONG" not in os.environ, reason="takes many minutes: GROWLAB_LONG=1 runs it")
 @pytest.mark.parametrize("exercise", [e for e in ALL if e.id not in SPREAD], ids=lambda exercise: exercise.id)
 def test_no_answer_stops_a_notebook_in_any_exercise(exercise):
     with warnings.catch_warnings():
