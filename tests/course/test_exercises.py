@@ -179,7 +179,7 @@ def test_answer_takes_the_readers_own_only_if_it_is_right(capsys):
 
 def test_values_can_be_answers_and_many_answers_can_be_right():
     is_even = lambda answer: None if answer() % 2 == 0 else "That is odd."
-    even = Exercise("even", lambda: 2, lambda: [()], ("…",), {}, (is_even,), same=None)
+    even = Exercise("even", lambda: 2, lambda: [()], {}, (is_even,), same=None)
     assert examine(even, 4).good and examine(even, lambda: 8).good
     assert "That is odd." in str(examine(even, 3)) and examine(even, ...).good is None
 
