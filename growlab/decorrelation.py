@@ -114,7 +114,7 @@ def check_options(k, options: dict) -> None:
 
 
 def _check(
-    k, penalty="absolute", weight_change="sum", penalty_strength=1, change_strength=1, previous="before", lr=None,
+    k, penalty="absolute", weight_change="sum", penalty_strength=1.0, change_strength=1.0, previous="before", lr=None,
     movement=None, target=None, refresh=False,
 ):  # fmt: skip
     """The options of ``decorrelate``, with its defaults."""

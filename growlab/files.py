@@ -22,9 +22,7 @@ ARCHIVE, JSON = (b"\x47\0sha256 ", b"", b"\0\0"), (b',\n "sha256": "', b'"\n}\n'
 DIGITS, DAY = 64, 24 * 60 * 60
 _SPACE = "/proc/self/ns/pid"  # containers number their processes anew, and may share the name of their machine
 HERE = f"{zlib.crc32((platform.node() + (os.readlink(_SPACE) if os.path.islink(_SPACE) else '')).encode()):08x}"
-TAG = re.compile(
-    r"[.-](\d{1,9})(?:-([0-9a-f]{8}))?(?:\.part|-\w+)$"
-)  # of the process that writes: its number and machine
+TAG = re.compile(r"[.-](\d{1,9})(?:-([0-9a-f]{8}))?(?:\.part|-\w+)$")  # a process that writes: its number, machine
 
 
 def write_atomically(path, contents: bytes) -> None:

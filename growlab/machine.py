@@ -55,6 +55,11 @@ def in_double(tensor: torch.Tensor) -> torch.Tensor:
     return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
 
 
+def precise(device: torch.device) -> torch.dtype:
+    """float64 on the CPU; float32 on a GPU: Apple's has no other, and fused SGD takes no other rate."""
+    return torch.float64 if device.type == "cpu" else torch.float32
+
+
 def like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     """In the precision and on the device of the other one: first the precision, since a device may lack float64."""
     return tensor.to(other.dtype).to(other.device)

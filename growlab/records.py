@@ -48,9 +48,8 @@ def _archive(contents):
         if len(contents) > 1:
             for name, value in contents.items():
                 _archive({name: value})
-        told = ", ".join(
-            f"{name} must be tensors and plain values, got {value!r:.80}" for name, value in contents.items()
-        )
+        must = "must be tensors and plain values"
+        told = ", ".join(f"{name} {must}, got {value!r:.80}" for name, value in contents.items())
         hint = "what runs no code can be read back; str(…), .tolist() or dataclasses.asdict(…) make such values"
         raise ValueError(f"{told}: {hint}") from error
 

@@ -117,10 +117,8 @@ def births_of(unit: Unit, candidates: Sequence, tensors: dict[str, Tensor]) -> B
             scale = 0.25  # a PReLU's slope
         parts = [c.values.get(edit, scale if c.parent is None else 0.0) for c in candidates]
         if any(isinstance(part, Tensor) or part for part in parts):
-            full = [
-                like(p, tensor).reshape(shape) if isinstance(p, Tensor) else tensor.new_full(shape, p) for p in parts
-            ]
-            values[edit] = torch.cat(full, edit.axis)
+            whole = (like(p, tensor) if isinstance(p, Tensor) else tensor.new_full(shape, p) for p in parts)
+            values[edit] = torch.cat([part.reshape(shape) for part in whole], edit.axis)
     return Births(unit.neurons, [candidate.parent for candidate in candidates], values)
 
 

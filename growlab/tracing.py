@@ -16,7 +16,8 @@ TORCH = os.path.dirname(torch.__file__)
 CONV = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 CONV_TRANSPOSE = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 INSTANCE_NORM = (nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d)
-PER_CHANNEL = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm, nn.PReLU, *INSTANCE_NORM)
+BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+PER_CHANNEL = (*BATCH_NORM, nn.PReLU, *INSTANCE_NORM)
 # Functions, methods and layers by ``plain_name``: to copy a channel before one of them is as good as after it.
 ELEMENTWISE = frozenset(
     """relu relu6 leakyrelu elu selu celu gelu silu mish softplus sigmoid tanh hardtanh hardswish hardsigmoid logsigmoid
@@ -49,9 +50,8 @@ WRAPPED = {  # what is no model of its own, and how to grow it
 }
 LAYERS = "Layers must be parts of the model: make them in __init__ and keep them in attributes or nn.ModuleList"
 LOOPS = "The number of turns of a loop must not depend on the input: loop over a number that the model knows"
-VALUES = (
-    "What the forward does must not depend on values of tensors: move that part into a function under @torch.fx.wrap"
-)
+NO_VALUES = "What the forward does must not depend on values of tensors"
+VALUES = f"{NO_VALUES}: move that part into a function under @torch.fx.wrap"
 
 
 def shadow(model: nn.Module) -> nn.Module:

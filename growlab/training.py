@@ -21,7 +21,7 @@ from growlab.checks import flag, number, one_of, plain, whole
 from growlab.data.batches import Data, Split
 from growlab.growth import Growth, after_epoch
 from growlab.history import History
-from growlab.machine import environment, threads
+from growlab.machine import environment, precise, threads
 from growlab.records import checksum, resume, write_checkpoint
 from growlab.seeds import seeded
 from growlab.structure.units import units
@@ -97,9 +97,10 @@ def train(
     """
     recipe = Recipe(epochs=epochs, **settings)
     growths = growth.epochs(recipe.epochs) if growth else ()
-    model.to(data.train.images.device, memory_format=torch.channels_last)
-    how = {"momentum": recipe.momentum, "weight_decay": recipe.weight_decay, "nesterov": recipe.nesterov}
-    rate = torch.tensor(recipe.lr, dtype=torch.float64)  # steps read it from there
+    device = data.train.images.device
+    model.to(device, memory_format=torch.channels_last)
+    how = {name: getattr(recipe, name) for name in ("momentum", "weight_decay", "nesterov")}
+    rate = torch.tensor(recipe.lr, dtype=precise(device), device=device)  # steps write and read it there
     optimizer = torch.optim.SGD(model.parameters(), rate, **how)
     history, checkpoint = _begin(model, data, optimizer, recipe, growth, folder)
     done, steps = len(history.epochs), len(data.batches("train", recipe.batch_size))
@@ -182,11 +183,11 @@ def evaluate(model: nn.Module, split: Split, batch_size: int = 500) -> float:
 def _train_epoch(model, batches, optimizer, precision, bar, lr_at):
     """One pass; returns the mean loss and accuracy. Nothing is read from the device before its end."""
     model.train()
-    device, rate = batches.split.images.device, optimizer.param_groups[0]["lr"]
-    rates = torch.tensor([lr_at(step / len(batches)) for step in range(len(batches))], dtype=rate.dtype)
-    rates, totals, at = rates.to(rate.device), torch.zeros(2, device=device), torch.zeros(1, dtype=torch.long)
+    rates = [lr_at(step / len(batches)) for step in range(len(batches))]
+    rates = optimizer.param_groups[0]["lr"].new_tensor(rates)
+    totals = rates.new_zeros(2, dtype=torch.float32)
     for draws in batches.draws():
-        at = torch.zeros(1, dtype=torch.long, device=device)
+        at = torch.zeros(1, dtype=torch.long, device=rates.device)
         for _ in range(draws.shape[1]):
             step(model, optimizer, batches, draws, rates, at, totals, precision)
             bar.update()

@@ -25,10 +25,8 @@ def logits_of(model: nn.Module, images: Tensor, classes: int = 1) -> Tensor:
         raise ValueError(f"{must} a {type(scores).__name__}: wrap it in a module that returns nothing but the logits")
     if not known or len(scores) != len(images):
         raise ValueError(f"{must} a tensor {(*scores.shape,)} for {len(images)} pictures: bring it into that shape")
-    raise ValueError(
-        f"{must} {known} for {classes} classes: it knows {known} classes, the pictures have {classes}; "
-        "take one that knows them all"
-    )
+    hint = f"it knows {known} classes, the pictures have {classes}; take one that knows them all"
+    raise ValueError(f"{must} {known} for {classes} classes: {hint}")
 
 
 @contextmanager

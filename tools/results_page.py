@@ -13,10 +13,9 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 
-import pandas as pd
-
 import growlab as gl
 from growlab.lab.statistics import compare, holm, paired
+from growlab.lab.verdicts import runs_of
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS, TEMPLATE, PAGE = ROOT / "data" / "results", ROOT / "docs" / "results.in.md", ROOT / "docs" / "results.md"
@@ -100,15 +99,6 @@ EXPERIMENTS = [
 ]  # fmt: skip
 
 
-def runs_of(experiment):
-    """Finished runs of a record: of ``collect``, or a list of measured ones."""
-    content = json.loads((RESULTS / experiment.record).read_text())
-    if "run" not in content["runs"][0]:
-        return pd.DataFrame(content["runs"])
-    table = gl.results(RESULTS / experiment.record)
-    return table[table["state"] == "finished"]
-
-
 def rows_of(experiment, table):
     """One for each contrast, the primary one first."""
     if experiment.what == "100 * test_accuracy":
@@ -141,7 +131,7 @@ def known(value):
 
 
 def section(experiment):
-    table = runs_of(experiment)
+    table = runs_of(RESULTS / experiment.record)
     rows, seeds = rows_of(experiment, table), table.groupby("arm")["seed"].nunique()
     first, unit = rows[0], experiment.unit
     equal = (

@@ -3,7 +3,7 @@
     python data/recipes/cifar10_grids.py momentum|parting|gradmax FOLDER
 
 trains in FOLDER, goes on where it was stopped, and writes the record. Contrasts, seeds and margins were fixed before
-the first run: they stand in the docstrings of the grids, in ``growlab.lab.grids``. ``PRIMARY`` has the contrasts.
+the first run: they stand in the docstrings of the grids, in ``growlab.lab.grids``.
 """
 
 import sys
@@ -13,14 +13,6 @@ import growlab as gl
 from growlab.lab.grids import NESTEROV_SEEDS
 
 SEEDS = {"momentum": range(10, 30), "parting": range(10, 20), "gradmax": range(10, 20)}
-ARMS = [
-    f"{method}, {schedule}" for method in ("random", "net2net") for schedule in ("constant_then_cosine", "restarts")
-]
-PRIMARY = {
-    "momentum": ([f"{arm}, reset" for arm in ARMS], ARMS),
-    "parting": ("net2net+equal shares", "net2net"),
-    "gradmax": ("gradmax", "random"),
-}
 
 
 def runs(name):

@@ -27,6 +27,7 @@ import growlab as gl
 from growlab import attention, plots
 from growlab.files import write_atomically
 from growlab.lab.folder import state
+from growlab.lab.results import rounded
 
 BASE = gl.Run(at=(1, 2, 3, 4), movement=0.1, schedule="constant_then_cosine", lr=0.02, batch_size=32, augment=False)
 K = {"random": 20, "splitting": 10}
@@ -93,14 +94,6 @@ def figure():
     return plots.heats(split.images, [split.classes[label] for label in split.labels], maps, split.masks)
 
 
-def rounded(value):
-    if isinstance(value, dict):
-        return {name: rounded(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [rounded(inner) for inner in value]
-    return float(f"{value:.5g}") if isinstance(value, float) else value
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
     folder, lines = Path(sys.argv[1]), {}
@@ -110,7 +103,7 @@ if __name__ == "__main__":
     for run in runs():
         place = folder / run.name
         if run.name not in lines and state(place) == "finished":
-            lines[run.name] = rounded(measure(run, place))
+            lines[run.name] = rounded(measure(run, place), 5)
         if run.seed == 0 and run.method == "random" and run.shortcut in (None, 0.9) and state(place) == "finished":
             KEPT.mkdir(exist_ok=True)
             file = KEPT / f"{run.arm}{'-shortcut' if run.shortcut else ''}.pt"

@@ -16,6 +16,7 @@ import torch
 
 import growlab as gl
 from growlab.files import write_atomically
+from growlab.lab.results import rounded
 
 RECORD = Path(__file__).parents[1] / "results" / "critters_redundancy.json"
 PICTURES = 1000
@@ -46,8 +47,7 @@ if __name__ == "__main__":
     table = gl.execute(todo, sys.argv[1]) if todo else ()
     for run, (_, row) in zip(todo, table.iterrows() if todo else ()):
         if row["state"] == "finished":
-            line = measure(run, row, sys.argv[1])
-            lines[run.name] = json.loads(json.dumps(line), parse_float=lambda text: float(f"{float(text):.5g}"))
+            lines[run.name] = rounded(measure(run, row, sys.argv[1]), 5)
     body = ",\n".join(json.dumps(lines[run.name]) for run in runs() if run.name in lines)
     what = "written by critters_redundancy.py, which says what the numbers are"
     write_atomically(RECORD, f'{{"what": "{what}", "pictures": {PICTURES},\n"runs": [\n{body}\n]}}\n'.encode())

@@ -8,17 +8,12 @@ From width 16, 35 % more neurons four times (``lab.published.layer_budgets``). N
 import json
 from pathlib import Path
 
+import growlab as gl
 from growlab.files import write_atomically
 from growlab.lab.published import layer_budgets
 from growlab.seeds import random_stream
 
 DRAWS, GROWTHS, LAYERS = 1000, 4, 13
-
-
-def parameters(widths):
-    """Of VGG16 without biases of convolutions, on colours, with ten classes."""
-    inputs = [3, *widths]
-    return sum(9 * a * b + 2 * b for a, b in zip(inputs, widths)) + 10 * widths[-1] + 10
 
 
 sizes = []
@@ -27,7 +22,7 @@ for seed in range(DRAWS):
     for _ in range(GROWTHS):
         new = layer_budgets(int(0.35 * sum(widths)), LAYERS, generator)
         widths = [width + more for width, more in zip(widths, reversed(new))]  # budgets go from the last layer on
-    sizes.append(parameters(widths))
+    sizes.append(gl.parameter_count(gl.vgg16(widths)))
 record = {
     "what": "written by published_sizes.py: parameters of VGG16 after four growths, a draw for each seed",
     "runs": {"arm": "published random", "seed": list(range(DRAWS)), "parameters": sizes},

@@ -32,6 +32,7 @@ import torch
 
 import growlab as gl
 from growlab.files import write_atomically
+from growlab.lab.results import rounded
 from growlab.lab.run import RECIPE
 from growlab.lab.treatments import equal_shares, lineages
 from growlab.machine import environment
@@ -130,15 +131,6 @@ def cifar10(seed, shares, precision, pictures):
     return follow(gl.vgg5(run.width), data, growth, precision, **recipe)
 
 
-def rounded(value):
-    """To three digits."""
-    if isinstance(value, dict):
-        return {key: rounded(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [rounded(part) for part in value]
-    return float(f"{value:.3g}") if isinstance(value, float) else value
-
-
 def arms(seeds):
     """(function, its settings)"""
     for seed, shares, precision in product(seeds, TREATMENTS, ("float32", "float64")):
@@ -153,7 +145,7 @@ def record(pictures, seeds=range(5)):
     found = {"critters": [], "cifar10": []}
     for train, settings in arms(seeds):
         where = {"pictures": pictures} if train is cifar10 else {}
-        found[train.__name__].append(settings | rounded(train(**settings, **where)))
+        found[train.__name__].append(settings | rounded(train(**settings, **where), 3))
         print(train.__name__, settings, found[train.__name__][-1]["epochs"][-1], flush=True)
     what = "angles of exact copies (growth by net2net), in degrees; made by data/recipes/twins.py"
     return {"what": what, "environment": environment(), **found}

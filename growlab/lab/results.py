@@ -88,7 +88,7 @@ def collect(folder, file, epochs: int = 30) -> None:
             row["similarity"] = [_compact(note) for note in _last_notes(history).values()]
             for epoch in row["epochs"]:
                 del epoch["learning_rate"]  # the schedule tells
-        lines.append(json.dumps(_rounded(row, 4) | {"figures": _rounded(figures, 6)}, separators=(",", ":")))
+        lines.append(json.dumps(rounded(row, 4) | {"figures": rounded(figures, 6)}, separators=(",", ":")))
     what = f"runs of growlab {environment()['growlab']}; gl.results and growlab results read this file"
     head = json.dumps({"what": what, "environments": environments, "defaults": DEFAULTS})[:-1]
     write_atomically(file, (head + ',\n"runs": [\n' + ",\n".join(lines) + "\n]}\n").encode())
@@ -168,9 +168,10 @@ def _mean(values):
     return sum(values) / len(values) if values else None
 
 
-def _rounded(value, digits):
+def rounded(value, digits: int):
+    """All fractions in a value, also inside dicts and lists, to so many digits."""
     if isinstance(value, dict):
-        return {name: _rounded(inner, digits) for name, inner in value.items()}
+        return {name: rounded(inner, digits) for name, inner in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(inner, digits) for inner in value]
+        return [rounded(inner, digits) for inner in value]
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value

@@ -66,9 +66,8 @@ def summary(table: pd.DataFrame, contrasts: list | None = None, margin: float = 
     margin = number("margin", margin, "(0, inf)", "in points of accuracy")
     for contrast in contrasts or ():
         if isinstance(contrast, str) or len(contrast) != 2:
-            raise ValueError(
-                f'a contrast must be (arm or list of arms, against), such as ("random", "never"), got {contrast!r}'
-            )
+            hint = 'such as ("random", "never")'
+            raise ValueError(f"a contrast must be (arm or list of arms, against), {hint}, got {contrast!r}")
     rows, finished = [], table[table["state"] == "finished"]
     for _, group in finished.groupby(["data", "model"], sort=False):
         if doubled := set(group["arm"][group.duplicated(["arm", "seed"])]):

@@ -5,12 +5,14 @@ An arm is a base and one change; "+" sets a treatment apart from the arm that it
 
 from collections import defaultdict
 from dataclasses import replace
+from itertools import product
 
 import torch
 
 from growlab.lab.run import multiply_adds_by_epoch, widths_by_epoch
 from growlab.methods.random_growth import net2net
 from growlab.methods.splitting import splitting
+from growlab.momentum import powers_of
 from growlab.plans import GrowthPlan, twins_of
 from growlab.structure.graph import named_tensors
 from growlab.structure.units import units
@@ -37,9 +39,8 @@ def pairs(base, methods=METHODS_OF_THE_PAPER):
 
 def placebos(run):
     yield treated(run, "placebo", penalty="random")  # steps of the same length, straight on in a random direction
-    yield treated(
-        run, "labels", penalty_strength=0, change_strength=0, target="labels"
-    )  # of the same length, by cross-entropy
+    # of the same length, by cross-entropy
+    yield treated(run, "labels", penalty_strength=0, change_strength=0, target="labels")
     yield treated(run, "refresh", k=1, penalty_strength=0, change_strength=0, refresh=True)  # new statistics alone
 
 
@@ -92,15 +93,15 @@ def equal_shares(model, optimizer, history) -> None:
     long as the members of a lineage are equal. The state of the optimiser becomes what equal shares would have given.
     Notebook 01.
     """
-    tensors, families = named_tensors(model), lineages(history)
-    for unit in units(model, coupled=True):
-        for family in families.get(unit.name, ()):
-            for edit in unit.edits:
-                if edit.kind == "share":
-                    _level(tensors[edit.tensor], edit, family)
-                for key, value in optimizer.state.get(tensors[edit.tensor], {}).items():
-                    if isinstance(value, torch.Tensor) and value.dim():
-                        _level(value, edit, family, power=2 if key.endswith("_sq") else 1)
+    tensors, families, found = named_tensors(model), lineages(history), units(model, coupled=True)
+    powers = powers_of(optimizer, [tensors[edit.tensor] for unit in found for edit in unit.edits])
+    for unit in found:
+        for family, edit in product(families.get(unit.name, ()), unit.edits):
+            if edit.kind == "share":
+                _level(tensors[edit.tensor], edit, family)
+            for key, value in optimizer.state.get(tensors[edit.tensor], {}).items():
+                if key in powers:
+                    _level(value, edit, family, powers[key] or 1)
 
 
 def _level(tensor, edit, family, power=1):

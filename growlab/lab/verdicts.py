@@ -65,7 +65,7 @@ def measured(row: dict, folder) -> dict:
     there is no such arm, and ``FileNotFoundError`` without the record.
     """
     find = row["find"]
-    table = _runs(Path(folder) / row["record"], find.get("runs"))
+    table = runs_of(Path(folder) / row["record"], find.get("runs"))
     table = table.query(find["where"]) if "where" in find else table
     each = paired(table, find["arms"], find["against"], find["what"])
     found, doubts = compare(each.mean(axis=1)), []
@@ -77,7 +77,7 @@ def measured(row: dict, folder) -> dict:
     return {"number": found["difference"], "low": found["low"], "high": found["high"], "doubt": "; ".join(doubts)}
 
 
-def _runs(file, names=None):
+def runs_of(file, names=None):
     """The finished runs of a file of ``collect``, or of one that lists its runs in another way."""
     runs = json.loads(file.read_text())["runs"]
     if isinstance(runs, list) and "run" in runs[0]:

@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, fx, nn
 
+from growlab import tracing
 from growlab.checks import number, one_of, whole
 from growlab.machine import like
 from growlab.methods.curvature import PATHS, gram, quadratic_form, smallest_eigenpairs
@@ -28,7 +29,6 @@ from growlab.structure.units import growable
 from growlab.tracing import CONV, CONV_TRANSPOSE, ELEMENTWISE, INSTANCE_NORM, STRAIGHT, TAUGHT, plain_name, runnable
 from growlab.watching import evaluating
 
-BATCH_NORM = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 SMOOTH = frozenset("gelu mish sigmoid silu softplus tanh".split())
 KINKS = {"relu": {0: 1}, "relu6": {0: 1, 6: -1}}  # where the slope jumps, and by how much
 NOTHING = frozenset("identity dropout dropout1d dropout2d dropout3d alphadropout contiguous".split())  # in eval mode
@@ -161,7 +161,7 @@ class Observer(fx.Interpreter):
                 return node, Bend(producer, norms, kind)
             if isinstance(module, (nn.Linear, *CONV)) and getattr(module, "groups", 1) == 1:
                 return node, Bend(producer, norms, None)
-            if isinstance(module, BATCH_NORM) and module.running_var is not None:
+            if isinstance(module, tracing.BATCH_NORM) and module.running_var is not None:
                 norms.append(module)
             elif kind not in NOTHING:
                 raise ValueError(f"no second derivative is known for {name} behind it")

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from inspect import signature
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from oracles import twin_layer, unsettle
 from torch import nn
 
 import growlab as gl
+from growlab import decorrelation
 from growlab.decorrelation import check_options
 from growlab.penalties import PENALTIES
 from growlab.watching import evaluating
@@ -397,3 +399,11 @@ def test_options_of_a_schedule_are_checked_before_training():
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=message):
             check_options(k, options)
+
+
+def test_the_options_that_are_checked_have_the_defaults_of_decorrelate():
+    """``check_options`` judges what a growth will pass on: an option that is left out is the one of ``decorrelate``."""
+    ours, checked = (signature(function).parameters for function in (gl.decorrelate, decorrelation._check))
+    assert {name: p.default for name, p in checked.items() if name != "k"} == {
+        name: ours[name].default for name in checked if name != "k"
+    }

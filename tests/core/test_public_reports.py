@@ -11,23 +11,11 @@ import torch.nn.functional as F
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from oracles import change, outputs, split_hessian, unsettle
+from test_units import Net
 from torch import nn
 
 import growlab as gl
 from growlab.plans import Candidate, GrowthPlan
-
-
-class Net(nn.Module):
-    """Layers and tensors by name, and a forward given as a function."""
-
-    def __init__(self, forward, **parts):
-        super().__init__()
-        for name, part in parts.items():
-            setattr(self, name, part)
-        self.compute = forward
-
-    def forward(self, x):
-        return self.compute(self, x)
 
 
 def conv(i, o, k=3, **more):

@@ -29,7 +29,7 @@ def test_every_claim_and_every_experiment_with_a_record_is_on_it(tool):
 def test_another_number_in_a_record_is_another_page(tool, tmp_path):
     """The page has no number of its own: it changes with its record."""
     experiment = next(e for e in tool["EXPERIMENTS"] if e.record == "cifar10_vgg16.json")
-    table = tool["runs_of"](experiment)
+    table = tool["runs_of"](tool["RESULTS"] / experiment.record)
     before = tool["rows_of"](experiment, table)[0]["difference"]
     changed = table.assign(test_accuracy=table["test_accuracy"] + 0.01 * table["arm"].str.endswith("+penalty"))
     assert tool["rows_of"](experiment, changed)[0]["difference"] == pytest.approx(before + 1)

@@ -17,7 +17,7 @@ import torch
 from growlab.course.exercises import fence
 from growlab.course.exercises.exercise import LONG, Exercise, Note, equal, find, show
 from growlab.course.exercises.fence import SETTINGS, TooLong, as_before, attempt, endable, limited
-from growlab.course.exercises.keeping import keep, kept
+from growlab.course.exercises.keeping import keep
 from growlab.course.figures.answers import difference
 
 hints_shown = Counter()  # of each exercise, since the notebook was started
@@ -31,7 +31,7 @@ def check(id: str, answer) -> Note:
     exercise = find(id)
     note = examine(exercise, answer)
     if note.good is not None:
-        keep("exercises", id, bool(note) or kept("exercises").get(id, False))
+        keep("exercises", id, bool(note))
     return note
 
 

@@ -95,9 +95,8 @@ def differences(found, unit, size=(9, 4), marks=None):
         axes.plot(values, [row + 0.18] * len(values), marker, color=color, ms=6, alpha=0.5, mew=0)
         axes.plot([low, high], [row - 0.18] * 2, color=color, lw=3, solid_capstyle="butt")
         axes.plot(np.mean(values), row - 0.18, "d", color=color, ms=9, mec="white")
-    axes.set(
-        yticks=range(len(found)), yticklabels=[*map(label, found)], ylim=(len(found) - 0.5, -0.5), xlabel=label(unit)
-    )
+    axes.set(yticks=range(len(found)), yticklabels=[*map(label, found)])
+    axes.set(ylim=(len(found) - 0.5, -0.5), xlabel=label(unit))
     axes.grid(False, axis="y")
     listed = "; ".join(
         f"{name} {np.mean(values):+.2f}, from {low:+.2f} to {high:+.2f}" for name, (values, low, high) in found.items()
