@@ -195,8 +195,9 @@ five parts, with the penalty {parts["grown + penalty"]:.1f}. So it looks at the 
 # Remember this when you come to the question of the notebook. With a reliability of 0.6 every further part from the third on
 # makes a network right more often, so training itself spreads its attention. A penalty has half a part left to win here. The
 # paper tells another story: where eyes *or* ears suffice, a network is content with one of them. That is **redundancy**:
-# parts that never lie (reliability 1). In trials, networks grown at random read about three effective parts there and were
-# always right, so there is more room. The grid `gl.grid("redundancy")` asks that question; this notebook asks at 0.6.
+# parts that never lie (reliability 1). Networks grown at random read 2.9 effective parts there, and are always right: there is
+# more room. The grid `gl.grid("redundancy")` asks that question with ten seeds. As the mean of $|\cos|$, the penalty adds 0.06
+# parts, with a 95 % interval from 0.01 to 0.11. Training pictures with one part hidden add 1.01. This notebook asks at 0.6.
 
 # %% [markdown]
 # One seed is an anecdote. Ten are in the record, each with and without the penalty, and the next sections read it.

@@ -182,3 +182,19 @@ def test_the_gain_of_the_best_of_thirty_is_that_of_drawing():
     gain, chance = lesson.best_of(30)
     assert draws[:, :30].max(1).mean() == pytest.approx(gain, abs=0.02)  # standard error 0.0035
     assert (draws[:, :30].max(1) > draws[:, 30]).mean() == pytest.approx(chance, abs=0.006)  # 0.0012
+
+
+def test_copies_that_stay_alike_lose_and_copies_that_part_gain_and_the_penalty_parts_none():
+    parting = gl.results(RESULTS / "cifar10_parting.json")
+    arms = ("equal shares", "new neurons reset", "kick", "absolute", "mean_absolute", "energy")
+    found = gl.summary(parting, [(f"net2net+{arm}", "net2net") for arm in arms]).set_index("arm")
+    gains = found["difference"].round(1).to_dict()
+    assert (gains["net2net+equal shares"], gains["net2net+new neurons reset"], gains["net2net+kick"]) == (
+        -3.4,
+        3.7,
+        3.7,
+    )
+    assert found["verdict"].tolist() == ["lower", "higher", "higher", "undecided", "undecided", "undecided"]
+    ends = np.degrees(parting.groupby("arm")["twin_angle_end"].mean())
+    assert ends["net2net+equal shares"] < 0.5 and ends[["net2net+kick", "net2net+new neurons reset"]].min() > 29
+    assert all(abs(ends[f"net2net+{arm}"] - ends["net2net"]) < 4 for arm in arms[3:])

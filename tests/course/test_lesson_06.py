@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from lessons import FOLDER
@@ -120,3 +121,12 @@ def test_the_panel_of_photographs_has_its_text_and_numbers():
     record = read("cifar_attention")
     assert len(record["alt"]) > 100 and (RESULTS / "cifar_attention.png").stat().st_size < 200_000
     assert all(len(row) == len(record["columns"]) for row in record["table"])
+
+
+def test_where_two_parts_suffice_the_penalty_adds_little_and_hidden_parts_add_one():
+    table = pd.DataFrame(json.loads((RESULTS / "critters_redundancy.json").read_text())["runs"])
+    parts = table.pivot(index="seed", columns="arm", values="effective_parts")
+    assert parts["random"].mean() == pytest.approx(2.9, abs=0.05) and table["accuracy"].min() > 0.999
+    penalty = compare(parts["random+mean_absolute"] - parts["random"], margin=0.1)
+    assert [round(penalty[name], 2) for name in ("difference", "low", "high")] == [0.06, 0.01, 0.11]
+    assert (parts["random, one part hidden"] - parts["random"]).mean() == pytest.approx(1.01, abs=0.005)
