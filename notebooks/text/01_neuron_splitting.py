@@ -990,7 +990,7 @@ Markdown("\n".join(rows))
 
 # %%
 def in_degrees(angle):
-    return f"{angle:.0f}°" if angle >= 0.5 or angle == 0 else f"{angle:.0e}°"
+    return f"{angle:.0f}°" if angle >= 0.5 or angle == 0 else f"{angle:.1g}°"
 
 
 record_of_twins = json.loads(Path("../data/results/twins.json").read_text())["critters"]

@@ -420,7 +420,7 @@ ends["shares"] = ends["shares"].replace({"always equal": "made equal", "plain": 
 ends = ends.groupby(["shares", "precision", "pairs whose shares"], sort=False)
 angles = {"smallest": ends["smallest"].min(), "mean": ends["mean"].mean(),
           "largest": ends["largest"].max()}  # fmt: skip
-words = lambda angle: f"{angle:.0f}°" if angle >= 0.5 or angle == 0 else f"{angle:.0e}°"
+words = lambda angle: f"{angle:.0f}°" if angle >= 0.5 or angle == 0 else f"{angle:.1g}°"
 pd.DataFrame(angles).map(words).assign(pairs=ends["pairs"].sum())
 
 # %% [markdown]
